@@ -1,0 +1,43 @@
+# PYTHON: the interpreter to make the environment with; empty means what .ci/find-python finds.
+# VENV: the folder of the environment.
+PYTHON ?=
+VENV ?= .venv
+
+export PYTHON
+
+demo_out = build/demo
+python = $(VENV)/bin/python
+
+.PHONY: help demo test lint install clean
+
+help:
+	@echo "make demo     install into $(VENV) and render four samples into $(demo_out)"
+	@echo "make test     install the test tools too; run ruff, mypy and pytest"
+	@echo "make lint     ruff and mypy alone"
+	@echo "make install  only install; the command is then $(VENV)/bin/eyeglass"
+	@echo "make clean    remove $(VENV), build/ and caches"
+	@echo "Variables: PYTHON=/path/to/python (3.13 or 3.11), VENV=.venv"
+
+install:
+	@.ci/install $(VENV)
+	@.ci/check-system $(python)
+
+demo: install
+	@rm -rf $(demo_out)
+	@$(VENV)/bin/eyeglass generate --count 4 --size 384 --scene portrait --seed 0 --out $(demo_out)
+	@echo "Contact sheet: $(demo_out)/contact.png"
+
+lint:
+	@.ci/install $(VENV) test
+	$(python) -m ruff check .
+	$(python) -m mypy pipeline
+
+test: lint
+	@.ci/check-system $(python)
+	$(python) -m pytest
+
+# A folder that is no environment is not ours to remove.
+clean:
+	if [ -f $(VENV)/pyvenv.cfg ]; then rm -rf $(VENV); fi
+	rm -rf build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find .ci assets pipeline scenes tests -name __pycache__ -type d -prune -exec rm -rf {} +

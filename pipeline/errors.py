@@ -1,0 +1,26 @@
+"""Errors a user can meet.
+
+    EyeglassError            anything whose message is meant for the user: one line, exit status 2
+    ├── RecipeError          a scene, spec or dataset description that does not validate
+    ├── AssetError           a mesh, sidecar, design or light that is missing or unusable
+    └── DatasetError         an output folder that cannot be used, or a dataset that cannot be read
+
+A message says what was wrong, where (file and the path in it), and what would be right.
+Anything that is not an `EyeglassError` is a fault of the program and keeps its traceback.
+"""
+
+
+class EyeglassError(Exception):
+    """Base of all errors whose message is for the user."""
+
+
+class RecipeError(EyeglassError):
+    """A recipe, spec or dataset description does not validate."""
+
+
+class AssetError(EyeglassError):
+    """A mesh, anchors sidecar, eyewear design or light is missing or unusable."""
+
+
+class DatasetError(EyeglassError):
+    """An output folder cannot be used, or a dataset cannot be read."""
