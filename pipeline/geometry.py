@@ -1,0 +1,156 @@
+"""The shapes that pass between catalogue, fit and renderer.
+
+Conventions, everywhere outside `pipeline.blender`: millimetres, right-handed axes, x to the
+subject's left, y up, z out of the face. "Left" is always the wearer's left, so +x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+RGB = tuple[float, float, float]
+
+#: The parts of a pair of glasses, kept apart for masks. Not every pair has all of them.
+EYEWEAR_PARTS = (
+    "rims",
+    "bridge",
+    "pads",
+    "temple_left",
+    "temple_right",
+    "lens_left",
+    "lens_right",
+)
+LENS_PARTS = ("lens_left", "lens_right")
+TEMPLE_PARTS = ("temple_left", "temple_right")
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Metallic-roughness description of a surface, as in glTF 2.0.
+
+    Colours are linear Rec. 709. `transmission` 1 is clear glass of index `ior`, whose tint is
+    `base_color`. `texture` is (h, w, 3) uint8 sRGB, first row on top, multiplied by `base_color`
+    and placed by the surface's `uv`.
+    """
+
+    base_color: tuple[float, float, float] = (0.8, 0.8, 0.8)
+    metallic: float = 0.0
+    roughness: float = 0.5
+    transmission: float = 0.0
+    ior: float = 1.5
+    texture: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """One mesh of one kind: polygons with the same number of corners.
+
+    vertices: (n, 3) float64, mm. faces: (m, 3) or (m, 4) int64, counter-clockwise from outside.
+    uv: (n, 2) float32 with v up, or None. attributes: name to (n,) or (n, 3) float32 per vertex.
+    `material` is None where the renderer knows the kind by the surface's name (skin, eyes, ...).
+    """
+
+    vertices: FloatArray
+    faces: NDArray[np.int64]
+    uv: NDArray[np.float32] | None = None
+    attributes: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    material: Material | None = None
+
+    def triangles(self) -> NDArray[np.int64]:
+        """(t, 3) int64 vertex indices; a quad (a, b, c, d) becomes (a, b, c) and (a, c, d)."""
+        if self.faces.shape[1] == 3:
+            return self.faces
+        return np.concatenate([self.faces[:, [0, 1, 2]], self.faces[:, [0, 2, 3]]])
+
+
+@dataclass(frozen=True, eq=False)
+class Anchors:
+    """The four anchor nodes, each a (3,) float64 point in mm.
+
+    On a head: where the temples rest on the roots of the ears, and where the nose pads rest on
+    the flanks of the nose. On glasses: the points of the temples and pads that rest there.
+    """
+
+    temple_left: FloatArray
+    temple_right: FloatArray
+    nose_left: FloatArray
+    nose_right: FloatArray
+
+    def as_array(self) -> FloatArray:
+        """(4, 3) float64 in the order temple_left, temple_right, nose_left, nose_right."""
+        return np.stack([self.temple_left, self.temple_right, self.nose_left, self.nose_right])
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Colours of a person, linear Rec. 709 albedos in 0..1, and how much of what there is.
+
+    melanin: 0 the lightest human skin, 1 the darkest. redness: -1..1 about the usual blood.
+    freckles, stubble (shaven scalp showing hair), brow_density: 0..1. iris_kind is one of
+    brown, hazel, green, blue, grey. `brow` and `hair` are the hair's own colours.
+    """
+
+    melanin: float
+    redness: float
+    skin: RGB
+    lips: RGB
+    iris: RGB
+    iris_kind: str
+    brow: RGB
+    hair: RGB
+    brow_density: float
+    stubble: float
+    freckles: float
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A head ready to be fitted and rendered.
+
+    surfaces: name to Surface. 'skin' is always there and is what glasses rest on; a parametric
+    head also has 'eye_left', 'eye_right', 'lashes', 'teeth', 'tongue', and its `appearance`.
+    anchors: at nose position 0. `eye_left`, `eye_right`: centres of the eyes, (3,) mm, or None
+    where the mesh does not say. `unit` is the unit the file was read in ('mm', 'scaled', ...).
+    """
+
+    name: str
+    surfaces: Mapping[str, Surface]
+    anchors: Anchors
+    eye_left: FloatArray | None = None
+    eye_right: FloatArray | None = None
+    unit: str = "mm"
+    appearance: Appearance | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Hinge:
+    """Axis about which a temple opens: `origin` (3,) mm and unit `axis` (3,).
+
+    The axis points up. Turning by a positive angle about it, right-handed, opens the right
+    temple (moves its tip to -x); the left temple opens by a negative angle.
+    """
+
+    origin: FloatArray
+    axis: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Eyewear:
+    """A pair of glasses with open temples, ready to be fitted and rendered.
+
+    parts: keys out of `EYEWEAR_PARTS`. `holes` is the number of lens openings that the frame
+    closes all round, seen from the front with temples hidden: 2 for full rims, 0 for rimless.
+    """
+
+    name: str
+    parts: Mapping[str, Surface]
+    anchors: Anchors
+    hinge_left: Hinge
+    hinge_right: Hinge
+    holes: int
+    unit: str = "mm"

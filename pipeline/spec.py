@@ -1,0 +1,244 @@
+"""The description of one sample: everything that was drawn, nothing that came out.
+
+A `SampleSpec` with the catalogue it was drawn from is enough to render the sample again. It is
+data only: assets are named by catalogue name and sha256, never by path. What came out of a
+sample (fit, rejected attempts, files) is a record in `index.jsonl`, see `pipeline.store`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import RecipeError
+
+SCHEMA_VERSION = 1
+
+#: Image layers, 8-bit RGB. all: glasses and shadow; glass: glasses without shadow;
+#: shadow: shadow without glasses; face: neither.
+LAYERS = ("all", "glass", "shadow", "face")
+#: Masks, 8-bit grey, 0 or 255.
+MASKS = (
+    "mask_frame",
+    "mask_lens_left",
+    "mask_lens_right",
+    "mask_lenses",
+    "mask_legs",
+    "mask_full",
+    "mask_shadow",
+)
+#: Every image of a sample: the layers, the masks, 8-bit coverage and the 16-bit shadow matte.
+IMAGE_KEYS = (*LAYERS, *MASKS, "alpha_full", "shadow_matte")
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(allow_inf_nan=False, ge=0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+
+
+class Frozen(BaseModel):
+    """Immutable, strict about unknown keys: the base of specs and recipes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HeadSpec(Frozen):
+    """A head of the catalogue with an expression; `subject` is its catalogue name."""
+
+    subject: Name
+    sha256: Sha256
+    expression: Name
+
+
+class GlassesSpec(Frozen):
+    """Eyewear of the catalogue; `choice` holds the drawn numbers (mm, degrees) and materials."""
+
+    name: Name
+    sha256: Sha256
+    choice: dict[str, Finite | str] = {}
+
+
+class CameraSpec(Frozen):
+    """A pinhole camera that looks at the face, in the head's frame.
+
+    focal_mm: for a sensor 36 mm wide. distance_mm: from the face's centre to the pinhole.
+    yaw_deg: positive shows more of the subject's left side; pitch_deg: positive looks down from
+    above; roll_deg: positive turns the picture's content clockwise. shift_x, shift_y: of the face
+    in the picture, as a share of the picture's width, right and up.
+    """
+
+    focal_mm: Annotated[Finite, Field(ge=8, le=600)]
+    distance_mm: Annotated[Finite, Field(ge=120, le=20000)]
+    yaw_deg: Annotated[Finite, Field(ge=-90, le=90)]
+    pitch_deg: Annotated[Finite, Field(ge=-60, le=60)]
+    roll_deg: Annotated[Finite, Field(ge=-180, le=180)]
+    shift_x: Annotated[Finite, Field(ge=-0.5, le=0.5)] = 0.0
+    shift_y: Annotated[Finite, Field(ge=-0.5, le=0.5)] = 0.0
+
+
+class LightSpec(Frozen):
+    """An HDR world, turned about the vertical; pixel values are multiplied by 2**exposure_ev."""
+
+    hdri: Name
+    sha256: Sha256
+    rotation_deg: Annotated[int, Field(ge=0, le=359)]
+    exposure_ev: Annotated[Finite, Field(ge=-30, le=30)]
+
+
+class RenderSpec(Frozen):
+    """How the picture is traced. size: px, width and height. spp: samples per pixel.
+
+    seed: of Cycles' random numbers. denoise: whether the RGB layers are denoised.
+    """
+
+    size: Annotated[int, Field(ge=16, le=8192)]
+    spp: Annotated[int, Field(ge=1, le=65536)]
+    denoise: bool
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class FitLimits(Frozen):
+    """Bounds a fit must keep to be accepted, in mm and degrees; see `pipeline.fit.Fit`.
+
+    front_mm, temple_mm: deepest penetration. pad_gap_mm: the pad or bridge that touches least.
+    opening_deg, closing_deg: turn of a temple outwards and inwards. bend_before_mm,
+    bend_behind_mm: how far the temple's anchor may lie in front of the ear node (the bend rides
+    on the ear) and behind it. ear_gap_mm, ear_side_gap_mm: how far above or below the ear node
+    and beside it the temple passes. nose_mm: glasses' nose anchor to the head's nose node.
+    """
+
+    front_mm: NonNegative = 0.5
+    temple_mm: NonNegative = 1.5
+    pad_gap_mm: NonNegative = 1.0
+    opening_deg: NonNegative = 12.0
+    closing_deg: NonNegative = 4.0
+    bend_before_mm: NonNegative = 10.0
+    bend_behind_mm: NonNegative = 25.0
+    ear_gap_mm: NonNegative = 3.0
+    ear_side_gap_mm: NonNegative = 6.0
+    nose_mm: NonNegative = 8.0
+    vertex_min_mm: Finite = 4.0
+    vertex_max_mm: Finite = 35.0
+    roll_deg: NonNegative = 5.0
+    yaw_deg: NonNegative = 5.0
+    tilt_min_deg: Finite = -8.0
+    tilt_max_deg: Finite = 25.0
+
+
+class SampleSpec(Frozen):
+    """All that is needed to render one sample again, given the catalogue."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    index: Annotated[int, Field(ge=0, lt=10**9)]
+    attempt: Annotated[int, Field(ge=0, le=100)]
+    head: HeadSpec
+    glasses: GlassesSpec
+    nose: Annotated[Finite, Field(ge=0, le=3)]
+    camera: CameraSpec
+    light: LightSpec
+    render: RenderSpec
+
+    @property
+    def id(self) -> str:
+        """The sample's name in its dataset: its index, nine digits at least six shown."""
+        return sample_id(self.index)
+
+
+def sample_id(index: int) -> str:
+    """Name of sample `index` (>= 0): at least six digits, so that names sort by number."""
+    return f"{index:06d}"
+
+
+def split_of(subject: str) -> str:
+    """'train' (80%), 'val' (10%) or 'test' (10%) by a hash of the subject.
+
+    The same subject falls into the same split in every dataset, so sets can be joined.
+    """
+    bucket = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8], "big") % 10
+    return {8: "val", 9: "test"}.get(bucket, "train")
+
+
+def parse_spec(data: Any, where: str) -> SampleSpec:
+    """SampleSpec from parsed JSON. `where` names the file in the error.
+
+    Raises RecipeError with the path of the first fault.
+    """
+    try:
+        return SampleSpec.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {first_fault(error, SampleSpec)}") from None
+
+
+def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
+    """One line about the first fault of a validation: `$.path: what is wrong`.
+
+    An unknown key is answered with the nearest known one. Faults in several alternatives of one
+    value (a number, or a range, or ...) are joined with "or".
+    """
+    faults = error.errors(include_url=False)
+    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+    first = unknown[0] if unknown else faults[0]
+    path = _path(first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(model, first["loc"][:-1])
+        return f"{path}: unknown key{_nearest(str(first['loc'][-1]), known)}"
+    here = [fault["msg"] for fault in faults if _path(fault["loc"]) == path]
+    message = " or ".join(dict.fromkeys(here))
+    return f"{path}: {message[0].lower()}{message[1:]} (got {_shown(first['input'])})"
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    """`$.camera.yaw_deg[0]` without the names pydantic gives to a union's alternatives."""
+    text = "$"
+    for part in loc:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part.isidentifier() and not part[0].isupper() and part not in _ALTERNATIVES:
+            text += f".{part}"
+        elif part[0].isdigit():
+            text += f".{part}"
+    return text
+
+
+_ALTERNATIVES = frozenset({"float", "int", "str", "bool", "tuple", "list", "dict", "literal"})
+
+
+def _known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Field names of the model that stands at `loc` below `model`."""
+    for part in loc:
+        field = model.model_fields.get(str(part)) if isinstance(part, str) else None
+        candidates = _models_in(field.annotation) if field else _models_named(model, str(part))
+        if candidates:
+            model = candidates[0]
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    found: list[type[BaseModel]] = []
+    for argument in getattr(annotation, "__args__", ()):
+        found += _models_in(argument)
+    return found
+
+
+def _models_named(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
+    everything = [m for f in model.model_fields.values() for m in _models_in(f.annotation)]
+    return [m for m in everything if m.__name__ == name]
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if close:
+        return f", did you mean '{close[0]}'?"
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,73 @@
+"""Reading YAML and JSON written by people: plain data, one-line errors, nothing that can unfold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import EyeglassError
+
+#: Recipes, designs and sidecars are a page of text; anything larger is not one.
+MAX_BYTES = 200_000
+
+
+def read_yaml(path: Path, error: type[EyeglassError]) -> Any:
+    """Plain data from a YAML file.
+
+    Raises `error` with the path: unreadable, over MAX_BYTES, broken, with aliases (a page of
+    them can unfold to gigabytes), or with a key given twice.
+    """
+    text = read_text(path, MAX_BYTES, error)
+    try:
+        return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - derived from SafeLoader
+    except (yaml.YAMLError, RecursionError, ValueError) as fault:
+        raise error(f"{path}: not valid YAML: {one_line(fault)}") from None
+
+
+def read_json(path: Path, error: type[EyeglassError], max_bytes: int = MAX_BYTES) -> Any:
+    """Plain data from a JSON file. Raises `error` with the path."""
+    text = read_text(path, max_bytes, error)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as fault:
+        raise error(f"{path}: not valid JSON: {one_line(fault)}") from None
+
+
+def read_text(path: Path, max_bytes: int, error: type[EyeglassError]) -> str:
+    """UTF-8 text of a file of at most `max_bytes`. Raises `error` with the path."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(max_bytes + 1)
+        if len(raw) > max_bytes:
+            raise error(f"{path}: larger than the {max_bytes} bytes that are read here")
+        return raw.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise error(f"{path}: cannot be read: {one_line(fault)}") from None
+
+
+def one_line(fault: BaseException) -> str:
+    """An exception's message on one line, without the path that OSError repeats."""
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror
+    return " ".join(str(fault).split()) or type(fault).__name__
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """SafeLoader that refuses aliases and repeated keys."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            line = self.peek_event().start_mark.line + 1
+            raise yaml.YAMLError(f"aliases are not allowed (line {line})")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+        if twice is not None:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"key '{twice}' is given twice (mapping at line {line})")
+        return super().construct_mapping(node, deep)

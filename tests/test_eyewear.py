@@ -1,0 +1,256 @@
+"""Facts about built eyewear, measured on the meshes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from pipeline.catalog.data import data_path
+from pipeline.catalog.eyewear import LIMITS, build_eyewear, design_names, load_design
+from pipeline.errors import AssetError
+from pipeline.geometry import EYEWEAR_PARTS, LENS_PARTS, TEMPLE_PARTS
+
+FOLDER = data_path("assets/eyewear")
+NAMES = design_names()
+FLIP = np.array([-1.0, 1.0, 1.0])
+
+
+@pytest.fixture(scope="module", params=[(n, s) for n in NAMES for s in (None, 0, 7)], ids=str)
+def built(request):
+    name, seed = request.param
+    design = load_design(FOLDER / f"{name}.yaml")
+    choice = design.typical() if seed is None else design.draw(np.random.default_rng(seed))
+    return design, choice, build_eyewear(design, choice)
+
+
+def mesh_of(surface):
+    return trimesh.Trimesh(surface.vertices, surface.triangles(), process=False)
+
+
+def turned(points, axis, degrees):
+    angle = np.deg2rad(degrees)
+    return points @ trimesh.transformations.rotation_matrix(angle, axis)[:3, :3].T
+
+
+def flat_lens(eyewear, choice, side="left"):
+    """Vertices of a lens in its own plane: tilt, then wrap, undone."""
+    points = turned(
+        eyewear.parts[f"lens_{side}"].vertices, (1, 0, 0), -choice["pantoscopic_tilt_deg"]
+    )
+    wrap = choice["wrap_deg"] if side == "left" else -choice["wrap_deg"]
+    return turned(points, (0, 1, 0), -wrap)
+
+
+def test_there_are_the_designs_a_person_would_name():
+    assert {"round", "rectangle", "square", "aviator", "cat_eye", "rimless"} <= set(NAMES)
+    assert len(NAMES) >= 8
+    assert all(load_design(FOLDER / f"{n}.yaml").name == n for n in NAMES)
+
+
+def test_every_body_is_closed_and_looks_outward(built):
+    _, _, eyewear = built
+    assert set(eyewear.parts) <= set(EYEWEAR_PARTS)
+    for name, surface in eyewear.parts.items():
+        assert surface.vertices.dtype == np.float64
+        assert surface.faces.dtype == np.int64
+        assert np.isfinite(surface.vertices).all()
+        for body in mesh_of(surface).split(only_watertight=False):
+            assert body.is_watertight, name
+            assert body.is_winding_consistent, name
+            assert body.volume > 0, name
+
+
+def test_lens_box_is_as_written(built):
+    _, choice, eyewear = built
+    size = np.ptp(flat_lens(eyewear, choice), axis=0)
+    assert size[0] == pytest.approx(choice["lens_width_mm"], abs=0.1)
+    assert size[1] == pytest.approx(choice["lens_height_mm"], abs=0.1)
+
+
+def test_bridge_is_the_distance_between_the_lenses(built):
+    _, choice, eyewear = built
+    left, right = flat_lens(eyewear, choice), flat_lens(eyewear, choice, "right")
+    # The nasal side of each box, at the middle of the lens edge's thickness.
+    nasal = left[:, 0] < left[:, 0].min() + 1e-6, right[:, 0] > right[:, 0].max() - 1e-6
+    left = eyewear.parts["lens_left"].vertices[nasal[0], 0].mean()
+    right = eyewear.parts["lens_right"].vertices[nasal[1], 0].mean()
+    assert left - right == pytest.approx(choice["bridge_mm"], abs=0.1)
+
+
+def test_temple_length_follows_the_temple_to_its_tip(built):
+    _, choice, eyewear = built
+    points = eyewear.parts["temple_left"].vertices - eyewear.hinge_left.origin
+    ear = -(eyewear.anchors.temple_left - eyewear.hinge_left.origin)[2]
+    assert ear == pytest.approx(choice["length_to_bend_mm"], abs=0.3)
+    # Behind the ear: walk along the middle, cut by cut, square to the mean direction there.
+    behind = points[-points[:, 2] > ear - 1e-6]
+    tip = behind[np.argmin(behind[:, 1])]
+    direction = tip - behind[np.argmax(behind[:, 2])]
+    direction /= np.linalg.norm(direction)
+    along = behind @ direction
+    cuts = np.linspace(along.min(), along.max(), 25)
+    groups = [behind[(along >= a) & (along <= b)] for a, b in pairwise(cuts)]
+    middles = np.array([(g.max(axis=0) + g.min(axis=0)) / 2 for g in groups if len(g)])
+    walked = np.linalg.norm(np.diff(middles, axis=0), axis=1).sum()
+    assert ear + walked == pytest.approx(choice["temple_length_mm"], abs=5.0)
+
+
+def test_temple_sizes_are_those_of_adults(built):
+    _, _, eyewear = built
+    inner = [
+        eyewear.parts[part].vertices[eyewear.parts[part].vertices[:, 2] > -30, 0]
+        for part in TEMPLE_PARTS
+    ]
+    assert 115 < inner[0].min() - inner[1].max() < 150
+
+
+def test_holes_counted_on_a_picture_from_the_front(built):
+    _, _, eyewear = built
+    picture = front_picture(eyewear, ("rims", "bridge", "pads"))
+    frame = picture.sum()
+    labels, count = ndimage.label(~picture)
+    edge = set(labels[0]) | set(labels[-1]) | set(labels[:, 0]) | set(labels[:, -1])
+    sizes = ndimage.sum_labels(~picture, labels, range(1, count + 1))
+    # The loop of a pad arm closes a far smaller gap than a lens.
+    large = [i for i, size in enumerate(sizes, 1) if size > 0.2 * frame and i not in edge]
+    assert len(large) == eyewear.holes
+    assert eyewear.holes == (0 if eyewear.name == "rimless" else 2)
+
+
+def front_picture(eyewear, parts, px_per_mm=5):
+    image = Image.new("1", (170 * px_per_mm, 80 * px_per_mm))
+    draw = ImageDraw.Draw(image)
+    for part in parts:
+        if part in eyewear.parts:
+            surface = eyewear.parts[part]
+            corners = (surface.vertices[:, :2] * (1, -1) + (85, 40)) * px_per_mm
+            for triangle in corners[surface.triangles()]:
+                draw.polygon([tuple(p) for p in triangle], fill=1)
+    return np.asarray(image)
+
+
+def test_lens_edges_lie_within_the_rim(built):
+    design, choice, eyewear = built
+    if design.construction == "rimless":
+        pytest.skip("rimless lenses show their edges")
+    flat = flat_lens(eyewear, choice)
+    vertices = eyewear.parts["lens_left"].vertices
+    centred = (flat - (flat.max(0) + flat.min(0)) / 2)[:, :2]
+    sector = np.floor(np.arctan2(centred[:, 1], centred[:, 0]) * 24 / np.pi)
+    radius = np.hypot(*centred.T)
+    inside = [np.flatnonzero(sector == k) for k in np.unique(sector)]
+    edge = np.array([i[np.argmax(radius[i])] for i in inside])
+    bodies = mesh_of(eyewear.parts["rims"]).split()
+    rim = max((b for b in bodies if b.bounds[1][0] > 20), key=lambda b: np.ptp(b.bounds[:, 1]))
+    assert rim.contains(vertices[edge]).all()
+
+
+def test_anchors_lie_on_the_parts_that_rest_there(built):
+    _, choice, eyewear = built
+    anchors = eyewear.anchors
+    for side in ("left", "right"):
+        temple = eyewear.parts[f"temple_{side}"].vertices
+        assert np.linalg.norm(temple - getattr(anchors, f"temple_{side}"), axis=1).min() < 1e-9
+        pads = eyewear.parts["pads"].vertices
+        assert np.linalg.norm(pads - getattr(anchors, f"nose_{side}"), axis=1).min() < 1e-9
+    ear, section = anchors.temple_left, eyewear.parts["temple_left"].vertices
+    section = section[np.abs(section[:, 2] - ear[2]) < 1.0]
+    middle = (section.max(axis=0) + section.min(axis=0)) / 2
+    assert ear[0] < middle[0]
+    assert ear[1] < middle[1]
+    assert np.ptp(anchors.as_array()[2:, 0]) == pytest.approx(choice["pad_distance_mm"], abs=1e-9)
+    assert anchors.nose_left[2] < eyewear.parts["lens_left"].vertices[:, 2].max() - 4
+
+
+def test_left_is_plus_x_and_right_its_mirror_image(built):
+    _, _, eyewear = built
+    assert eyewear.anchors.temple_left[0] > 0 < eyewear.anchors.nose_left[0]
+    assert np.array_equal(eyewear.anchors.temple_right, eyewear.anchors.temple_left * FLIP)
+    assert np.array_equal(eyewear.hinge_right.origin, eyewear.hinge_left.origin * FLIP)
+    for left in ("temple_left", "lens_left"):
+        right = left.replace("left", "right")
+        assert eyewear.parts[left].vertices[:, 0].min() > 0
+        assert np.array_equal(eyewear.parts[left].vertices * FLIP, eyewear.parts[right].vertices)
+    for part in set(eyewear.parts) - {*TEMPLE_PARTS, *LENS_PARTS}:
+        vertices = np.round(eyewear.parts[part].vertices, 6) + 0.0
+        mirrored = np.round(vertices * FLIP, 6) + 0.0
+        assert np.array_equal(np.unique(vertices, axis=0), np.unique(mirrored, axis=0)), part
+
+
+def test_lower_edge_is_nearer_to_the_face_and_temples_run_back(built):
+    _, choice, eyewear = built
+    lens = eyewear.parts["lens_left"].vertices
+    low, high = lens[np.argmin(lens[:, 1])], lens[np.argmax(lens[:, 1])]
+    assert low[2] < high[2]
+    assert eyewear.parts["temple_left"].vertices[:, 2].min() < -choice["length_to_bend_mm"] - 15
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_are_reproducible_and_within_their_ranges(name):
+    design = load_design(FOLDER / f"{name}.yaml")
+    first = [design.draw(np.random.default_rng(s)) for s in range(20)]
+    again = [design.draw(np.random.default_rng(s)) for s in range(20)]
+    assert first == again
+    assert len({tuple(c.items()) for c in first}) == 20
+    for choice in [*first, design.typical()]:
+        assert set(choice) == {*LIMITS, "frame", "lenses"}
+        assert all(getattr(design, k)[0] <= choice[k] <= getattr(design, k)[1] for k in LIMITS)
+        assert choice["frame"] in design.frame
+        assert choice["lenses"] in design.lenses
+
+
+def test_narrowing_one_range_moves_no_other_number(tmp_path):
+    text = (FOLDER / "round.yaml").read_text()
+    (tmp_path / "a.yaml").write_text(text.replace("bridge_mm: [20, 23]", "bridge_mm: 21"))
+    wide, narrow = load_design(FOLDER / "round.yaml"), load_design(tmp_path / "a.yaml")
+    one, other = (d.draw(np.random.default_rng(3)) for d in (wide, narrow))
+    assert {k for k in one if one[k] != other[k]} == {"bridge_mm"}
+    assert other["bridge_mm"] == 21.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("bridge_mm:", "brigde_mm:", r"\$\.brigde_mm.*'bridge_mm'"),
+        ("bridge_mm: [20, 23]", "bridge_mm: wide", r"\$\.bridge_mm"),
+        ("bridge_mm: [20, 23]", "bridge_mm: [23, 20]", r"\$\.bridge_mm"),
+        ("bridge_mm: [20, 23]", "bridge_mm: .nan", r"\$\.bridge_mm"),
+        ("bridge_mm: [20, 23]", "bridge_mm: true", r"\$\.bridge_mm"),
+        ("bridge_mm: [20, 23]", "bridge_mm: 2000", r"\$\.bridge_mm"),
+        ("bridge_mm: [20, 23]\n", "", r"\$\.bridge_mm"),
+        ("bridge: arch", "bridge: keyhole", r"\$\.bridge"),
+        ("superellipse: 2.0", "superelipse: 2.0", r"\$\.lens_shape.*superellipse"),
+        ("[gold,", "[golt,", r"\$\.frame.*'gold'"),
+        ("{superellipse", "{superellipse: [", r"not valid YAML"),
+    ],
+)
+def test_a_faulty_design_is_refused_in_one_line(tmp_path, old, new, expected):
+    text = (FOLDER / "round.yaml").read_text()
+    assert old in text
+    file = tmp_path / "mine.yaml"
+    file.write_text(text.replace(old, new, 1))
+    with pytest.raises(AssetError, match=expected) as caught:
+        load_design(file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_design_names_the_nearest(tmp_path):
+    (tmp_path / "round.yaml").write_text("")
+    with pytest.raises(AssetError, match=r"rounds\.yaml.*'round\.yaml'"):
+        load_design(tmp_path / "rounds.yaml")
+    with pytest.raises(AssetError, match="mapping"):
+        load_design(tmp_path / "round.yaml")
+
+
+def test_a_choice_that_lacks_something_is_refused():
+    design = load_design(FOLDER / "round.yaml")
+    with pytest.raises(AssetError, match="bridge_mm"):
+        build_eyewear(design, {k: v for k, v in design.typical().items() if k != "bridge_mm"})
+    with pytest.raises(AssetError, match="lenses"):
+        build_eyewear(design, {**design.typical(), "lenses": "milk"})
