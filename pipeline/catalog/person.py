@@ -1,0 +1,295 @@
+"""Drawing identities: everything about person k follows from k alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.geometry import RGB, Appearance
+
+_SEED = 20220619
+_AGE_STEPS = ((1.0, "baby"), (10.0, "child"), (25.0, "young"), (90.0, "old"))
+
+# Targets come in opposed pairs `stem-low` / `stem-high`; a signed value picks one. The last
+# figure is the standard deviation.
+_ENDS = {
+    "size": ("decr", "incr"),
+    "y": ("down", "up"),
+    "x": ("in", "out"),
+    "z": ("backward", "forward"),
+    "curve": ("concave", "convex"),
+    "press": ("compress", "uncompress"),
+}
+_AXES: tuple[tuple[str, str, float], ...] = (
+    ("head-scale-horiz", "size", 0.11),
+    ("head-scale-vert", "size", 0.11),
+    ("head-scale-depth", "size", 0.15),
+    ("head-back-scale-depth", "size", 0.22),
+    ("head-angle", "x", 0.14),
+    ("head-fat", "size", 0.16),
+    ("forehead-nubian", "size", 0.18),
+    ("forehead-scale-vert", "size", 0.18),
+    ("forehead-temple", "size", 0.22),
+    ("forehead-trans", "z", 0.18),
+    ("eyebrows-angle", "y", 0.3),
+    ("eyebrows-trans", "z", 0.25),
+    ("eyebrows-trans", "y", 0.25),
+    ("nose-base", "y", 0.24),
+    ("nose-compression", "press", 0.25),
+    ("nose-curve", "curve", 0.28),
+    ("nose-flaring", "size", 0.24),
+    ("nose-greek", "size", 0.25),
+    ("nose-hump", "size", 0.24),
+    ("nose-nostrils-angle", "y", 0.25),
+    ("nose-nostrils-width", "size", 0.3),
+    ("nose-point", "y", 0.24),
+    ("nose-point-width", "size", 0.3),
+    ("nose-scale-depth", "size", 0.3),
+    ("nose-scale-horiz", "size", 0.3),
+    ("nose-scale-vert", "size", 0.2),
+    ("nose-septumangle", "size", 0.25),
+    ("nose-trans", "y", 0.2),
+    ("nose-volume", "size", 0.25),
+    ("nose-width1", "size", 0.3),
+    ("nose-width2", "size", 0.3),
+    ("nose-width3", "size", 0.3),
+    ("mouth-angles", "y", 0.2),
+    ("mouth-cupidsbow", "size", 0.3),
+    ("mouth-cupidsbow-width", "size", 0.3),
+    ("mouth-dimples", "x", 0.25),
+    ("mouth-laugh-lines", "x", 0.3),
+    ("mouth-lowerlip-height", "size", 0.25),
+    ("mouth-lowerlip-volume", "size", 0.3),
+    ("mouth-lowerlip-width", "size", 0.2),
+    ("mouth-upperlip-height", "size", 0.25),
+    ("mouth-upperlip-volume", "size", 0.3),
+    ("mouth-upperlip-width", "size", 0.2),
+    ("mouth-philtrum-volume", "size", 0.3),
+    ("mouth-scale-horiz", "size", 0.25),
+    ("mouth-trans", "y", 0.2),
+    ("mouth-trans", "z", 0.2),
+    ("chin-bones", "size", 0.3),
+    ("chin-cleft", "size", 0.25),
+    ("chin-height", "size", 0.24),
+    ("chin-jaw-drop", "size", 0.24),
+    ("chin-prognathism", "size", 0.2),
+    ("chin-prominent", "size", 0.3),
+    ("chin-width", "size", 0.3),
+    ("neck-scale-horiz", "size", 0.25),
+    ("neck-scale-depth", "size", 0.2),
+)
+_SIDED_AXES: tuple[tuple[str, str, float], ...] = (
+    ("eye-bag", "size", 0.2),
+    ("eye-corner1", "y", 0.25),
+    ("eye-corner2", "y", 0.3),
+    ("eye-epicanthus", "x", 0.2),
+    ("eye-eyefold-angle", "y", 0.25),
+    ("eye-eyefold", "curve", 0.25),
+    ("eye-eyefold", "y", 0.25),
+    ("eye-height1", "size", 0.2),
+    ("eye-height2", "size", 0.2),
+    ("eye-height3", "size", 0.2),
+    ("eye-push1", "x", 0.15),
+    ("eye-push2", "x", 0.15),
+    ("eye-scale", "size", 0.15),
+    ("eye-trans", "y", 0.12),
+    ("eye-trans", "x", 0.2),
+    ("cheek-bones", "size", 0.3),
+    ("cheek-inner", "size", 0.3),
+    ("cheek-trans", "y", 0.25),
+    ("cheek-volume", "size", 0.3),
+    ("ear-flap", "size", 0.3),
+    ("ear-lobe", "size", 0.35),
+    ("ear-rot", "z", 0.3),
+    ("ear-scale", "size", 0.3),
+    ("ear-scale-vert", "size", 0.25),
+    ("ear-trans", "y", 0.15),
+    ("ear-wing", "size", 0.35),
+)
+_ASYMMETRIES = (
+    "brown-1", "brown-2", "cheek-1", "cheek-2", "jaw-1", "jaw-2", "jaw-3", "mouth-1", "mouth-2",
+    "nose-1", "nose-2", "nose-3", "nose-4", "temple-1", "temple-2", "top-1", "top-2",
+)  # fmt: skip
+_HEAD_SHAPES = (
+    "head-oval", "head-round", "head-square", "head-rectangular", "head-diamond",
+    "head-triangular", "head-invertedtriangular",
+)  # fmt: skip
+# The data's average head is narrower, and its eyes nearer together, than surveys of people.
+_MEANS = {"head-scale-horiz": 0.13, "eye-trans-x": 0.14}
+
+_SKIN_MELANIN = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_SKIN_TONES = (
+    (0.80, 0.52, 0.41),
+    (0.68, 0.40, 0.28),
+    (0.52, 0.275, 0.165),
+    (0.32, 0.145, 0.078),
+    (0.155, 0.066, 0.036),
+    (0.062, 0.030, 0.020),
+)
+_IRISES: dict[str, RGB] = {
+    "brown": (0.075, 0.030, 0.012),
+    "hazel": (0.16, 0.095, 0.035),
+    "green": (0.14, 0.17, 0.075),
+    "blue": (0.13, 0.23, 0.36),
+    "grey": (0.22, 0.26, 0.28),
+}
+_HAIRS: dict[str, RGB] = {
+    "black": (0.010, 0.008, 0.007),
+    "dark_brown": (0.030, 0.017, 0.010),
+    "brown": (0.075, 0.038, 0.018),
+    "blond": (0.30, 0.18, 0.075),
+    "red": (0.19, 0.055, 0.016),
+}
+_GREY: RGB = (0.42, 0.41, 0.40)
+
+
+@dataclass(frozen=True)
+class Person:
+    """An identity. `name` is 'person-' and six digits.
+
+    age: years. sex: 0 female .. 1 male. ancestry: shares african, asian, caucasian, sum 1.
+    weight: 0 thin, 0.5 average, 1 heavy. size: factor on the whole head. details: weights of
+    shape targets by name, sorted, none of them 0.
+    """
+
+    index: int
+    age: float
+    sex: float
+    ancestry: tuple[float, float, float]
+    weight: float
+    size: float
+    details: tuple[tuple[str, float], ...]
+    appearance: Appearance
+
+    @property
+    def name(self) -> str:
+        return f"person-{self.index:06d}"
+
+    def targets(self) -> dict[str, float]:
+        """Weight of every shape target of this identity, by its name in the data."""
+        return _macro_targets(self) | {f"detail/{name}": value for name, value in self.details}
+
+
+def person(k: int) -> Person:
+    """The k-th identity, k >= 0: ages 8 to 80, all ancestries, sexes, builds and skin tones.
+
+    It depends on k alone. Raises ValueError for a negative k.
+    """
+    if k < 0:
+        raise ValueError(f"person index must be 0 or more, not {k}")
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(_SEED, spawn_key=(k,))))
+    low, high = ((8.0, 18.0), (18.0, 55.0), (55.0, 80.0))[rng.choice(3, p=(0.15, 0.6, 0.25))]
+    age = float(rng.uniform(low, high))
+    male = rng.random() < 0.5
+    sex = float(rng.beta(5.0, 1.2) if male else rng.beta(1.2, 5.0))
+    ancestry = rng.dirichlet((0.35, 0.35, 0.35))
+    weight = float(np.clip(rng.normal(0.5, 0.17), 0.1, 0.95))
+    size = float(np.clip(rng.normal(1.03, 0.02), 0.985, 1.075))
+    details = _draw_details(rng)
+    return Person(
+        index=int(k),
+        age=age,
+        sex=sex,
+        ancestry=(float(ancestry[0]), float(ancestry[1]), float(ancestry[2])),
+        weight=weight,
+        size=size,
+        details=details,
+        appearance=_draw_appearance(rng, age, ancestry),
+    )
+
+
+def _macro_targets(who: Person) -> dict[str, float]:
+    """The data's targets for age, sex, ancestry and weight, blended linearly."""
+    steps = [year for year, _ in _AGE_STEPS]
+    ages = {
+        name: float(np.interp(who.age, steps, np.eye(len(steps))[i]))
+        for i, (_, name) in enumerate(_AGE_STEPS)
+    }
+    heavy = max(2.0 * who.weight - 1.0, 0.0)
+    thin = max(1.0 - 2.0 * who.weight, 0.0)
+    builds = {"minweight": thin, "averageweight": 1.0 - thin - heavy, "maxweight": heavy}
+    ancestries = dict(zip(("african", "asian", "caucasian"), who.ancestry, strict=True))
+    weights = {}
+    for sex, share in (("female", 1.0 - who.sex), ("male", who.sex)):
+        for age, years in ages.items():
+            for ancestry, part in ancestries.items():
+                weights[f"macro/{ancestry}-{sex}-{age}"] = share * years * part
+            for build, part in builds.items():
+                weights[f"macro/{sex}-{age}-{build}"] = share * years * part
+    return {name: value for name, value in weights.items() if value > 0.0}
+
+
+def _signed(stem: str, kind: str, value: float) -> tuple[str, float]:
+    return f"{stem}-{_ENDS[kind][value > 0.0]}", abs(value)
+
+
+def _draw_details(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
+    """Weights of the shape targets; each axis is drawn whether or not it is used."""
+    drawn: list[tuple[str, float]] = []
+    for stem, kind, deviation in _AXES:
+        used, value = rng.random() < 0.6, np.clip(rng.normal(), -2.2, 2.2) * deviation
+        mean = _MEANS.get(stem, 0.0)
+        if used or mean:
+            drawn.append(_signed(stem, kind, float(value + mean)))
+    for stem, kind, deviation in _SIDED_AXES:
+        used, value = rng.random() < 0.6, np.clip(rng.normal(), -2.2, 2.2) * deviation
+        apart = np.clip(rng.normal(size=2), -2.2, 2.2) * 0.15 * deviation
+        mean = _MEANS.get(f"{stem}-{kind}", 0.0)
+        if used or mean:
+            for side, own in zip("lr", apart, strict=True):
+                drawn.append(_signed(f"{side}-{stem}", kind, float(value + mean + own)))
+    for stem in _ASYMMETRIES:
+        value = float(np.clip(rng.normal(), -2.0, 2.0) * 0.12)
+        drawn.append((f"asym-{stem}-{'l' if value > 0.0 else 'r'}", abs(value)))
+    shape = _HEAD_SHAPES[int(rng.integers(len(_HEAD_SHAPES)))]
+    drawn.append((shape, float(rng.uniform(0.0, 0.45))))
+    return tuple(sorted((name, value) for name, value in drawn if value > 0.0))
+
+
+def _mix(a: RGB, b: RGB, share: float) -> RGB:
+    values = [(1.0 - share) * x + share * y for x, y in zip(a, b, strict=True)]
+    return (float(values[0]), float(values[1]), float(values[2]))
+
+
+def _scaled(color: RGB, factor: tuple[float, float, float]) -> RGB:
+    values = np.clip(np.multiply(color, factor), 0.0, 1.0)
+    return (float(values[0]), float(values[1]), float(values[2]))
+
+
+def _draw_appearance(rng: np.random.Generator, age: float, ancestry: np.ndarray) -> Appearance:
+    usual = float(ancestry @ (0.78, 0.34, 0.16))
+    melanin = rng.normal(usual, 0.12) if rng.random() < 0.7 else rng.random()
+    melanin = float(np.clip(melanin, 0.0, 1.0))
+    redness = float(np.clip(rng.normal(0.0, 0.4), -1.0, 1.0))
+    logs = np.log(_SKIN_TONES)
+    tone = np.exp([np.interp(melanin, _SKIN_MELANIN, logs[:, c]) for c in range(3)])
+    yellow = float(np.clip(rng.normal(0.0, 0.4), -1.0, 1.0))
+    tints = (1.0 + 0.03 * redness, 1.0 - 0.06 * redness, 1.0 - 0.06 * redness - 0.08 * yellow)
+    skin = _scaled((tone[0], tone[1], tone[2]), tints)
+    fresh = float(rng.uniform(0.0, 1.0))
+    lips = _scaled(skin, (0.92 - 0.06 * fresh, 0.72 - 0.22 * fresh, 0.78 - 0.20 * fresh))
+    light = (1.0 - melanin) ** 2.0
+    chances = np.array([0.25 + 2.2 * (1 - light), 0.32 * light, 0.25 * light, 0.5 * light,
+                        0.2 * light])  # fmt: skip
+    iris_kind = str(rng.choice(list(_IRISES), p=chances / chances.sum()))
+    iris = _scaled(_IRISES[iris_kind], tuple(rng.uniform(0.75, 1.3) * rng.uniform(0.9, 1.1, 3)))
+    chances = np.array([0.25 + 3.0 * (1 - light), 0.6, 0.45 * light, 0.4 * light, 0.09 * light])
+    hair = _scaled(
+        _HAIRS[str(rng.choice(list(_HAIRS), p=chances / chances.sum()))],
+        tuple(rng.uniform(0.75, 1.3) * rng.uniform(0.95, 1.05, 3)),
+    )
+    grey = float(np.clip((age - 38.0) / 40.0 + rng.normal(0.0, 0.25), 0.0, 1.0)) * (age > 30.0)
+    return Appearance(
+        melanin=melanin,
+        redness=redness,
+        skin=skin,
+        lips=lips,
+        iris=iris,
+        iris_kind=iris_kind,
+        brow=_mix(_scaled(hair, (0.8, 0.8, 0.8)), _GREY, 0.6 * grey),
+        hair=_mix(hair, _GREY, grey),
+        brow_density=float(rng.uniform(0.45, 1.0)),
+        stubble=float(rng.uniform(0.0, 1.0)),
+        freckles=float(max(rng.normal(0.0, 0.45), 0.0) * light),
+    )
