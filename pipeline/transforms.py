@@ -1,0 +1,80 @@
+"""Rigid 4x4 transforms and pinhole projection, as pure functions on float64 arrays.
+
+A transform is named `a_from_b`: it takes points in b to points in a, so that inner names cancel in
+`a_from_c = compose(a_from_b, b_from_c)`. Points are rows, (n, 3) or (3,).
+
+A camera looks along +z with x to the right of the image and y down it; pixel (0, 0) is the
+outer corner at top left, so the middle of a square image of `size` pixels is `size / 2`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+def apply(a_from_b: ArrayLike, points: ArrayLike) -> FloatArray:
+    """Points in b, (n, 3) or (3,), taken to a; same shape, float64."""
+    matrix = np.asarray(a_from_b, dtype=np.float64)
+    return np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def compose(*transforms: ArrayLike) -> FloatArray:
+    """(4, 4) product: compose(a_from_b, b_from_c) is a_from_c; of nothing, the identity."""
+    product = np.eye(4)
+    for matrix in transforms:
+        product = product @ np.asarray(matrix, dtype=np.float64)
+    return product
+
+
+def invert(a_from_b: ArrayLike) -> FloatArray:
+    """(4, 4) b_from_a of a rigid a_from_b (rotation and translation only)."""
+    matrix = np.asarray(a_from_b, dtype=np.float64)
+    inverse = np.eye(4)
+    inverse[:3, :3] = matrix[:3, :3].T
+    inverse[:3, 3] = -matrix[:3, :3].T @ matrix[:3, 3]
+    return inverse
+
+
+def translation(offset: ArrayLike) -> FloatArray:
+    """(4, 4) that moves points by `offset`, (3,)."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = offset
+    return matrix
+
+
+def rotation_about(axis: ArrayLike, angle_deg: float, origin: ArrayLike = (0, 0, 0)) -> FloatArray:
+    """(4, 4) right-handed turn by `angle_deg` about the line along `axis` through `origin`.
+
+    `axis` need not have unit length; a zero axis raises ValueError.
+    """
+    direction = np.asarray(axis, dtype=np.float64)
+    length = float(np.linalg.norm(direction))
+    if not length > 0:
+        raise ValueError("the axis of a rotation has no length")
+    x, y, z = direction / length
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.radians(angle_deg)
+    matrix = np.eye(4)
+    matrix[:3, :3] += np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    centre = np.asarray(origin, dtype=np.float64)
+    matrix[:3, 3] = centre - matrix[:3, :3] @ centre
+    return matrix
+
+
+def px_from_camera(points: ArrayLike, focal_px: float, principal_px: ArrayLike) -> FloatArray:
+    """Pinhole projection of camera points, (n, 3) or (3,), to pixels, (n, 2) or (2,).
+
+    `focal_px` is the focal length in pixels, the same both ways; `principal_px` (x, y) is where
+    the optical axis meets the image. Points at or behind the camera (z <= 0) give NaN.
+    """
+    camera = np.asarray(points, dtype=np.float64)
+    depth = np.where(camera[..., 2:] > 0, camera[..., 2:], np.nan)
+    return focal_px * camera[..., :2] / depth + np.asarray(principal_px, dtype=np.float64)
+
+
+def focal_px_from_mm(focal_mm: float, sensor_mm: float, size_px: int) -> float:
+    """Focal length in pixels of a square image `size_px` wide on a sensor `sensor_mm` wide."""
+    return focal_mm / sensor_mm * size_px

@@ -1,0 +1,82 @@
+"""Transforms and projection against numbers worked out by hand, and round trips."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.transforms import (
+    apply,
+    compose,
+    focal_px_from_mm,
+    invert,
+    px_from_camera,
+    rotation_about,
+    translation,
+)
+
+
+@pytest.mark.parametrize(
+    ("axis", "point", "expected"),
+    [
+        ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        ((0, 1, 0), (0, 0, 1), (1, 0, 0)),
+        ((0, 0, 5), (1, 0, 0), (0, 1, 0)),
+        ((0, -1, 0), (0, 0, 1), (-1, 0, 0)),
+    ],
+)
+def test_quarter_turns_are_right_handed(axis, point, expected) -> None:
+    np.testing.assert_allclose(apply(rotation_about(axis, 90), point), expected, atol=1e-15)
+
+
+def test_a_turn_keeps_its_axis_and_moves_what_is_off_it() -> None:
+    matrix = rotation_about((0, 1, 0), 90, origin=(10, 0, 0))
+    np.testing.assert_allclose(apply(matrix, [(10, 7, 0), (11, 0, 0)]), [(10, 7, 0), (10, 0, -1)])
+
+
+def test_inner_names_cancel() -> None:
+    """Translate by (1, 2, 3), then a quarter turn about z: (0, 0, 0) ends at (-2, 1, 3)."""
+    matrix = compose(rotation_about((0, 0, 1), 90), translation((1, 2, 3)))
+    np.testing.assert_allclose(apply(matrix, (0, 0, 0)), (-2, 1, 3))
+    np.testing.assert_array_equal(compose(), np.eye(4))
+
+
+def test_invert_undoes_random_rigid_motions() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        matrix = compose(
+            translation(rng.normal(size=3) * 100),
+            rotation_about(rng.normal(size=3), rng.uniform(-360, 360), rng.normal(size=3)),
+        )
+        points = rng.normal(size=(5, 3)) * 100
+        np.testing.assert_allclose(apply(invert(matrix), apply(matrix, points)), points, atol=1e-9)
+        assert np.linalg.det(matrix[:3, :3]) == pytest.approx(1.0)
+        np.testing.assert_allclose(compose(matrix, invert(matrix)), np.eye(4), atol=1e-9)
+
+
+def test_an_axis_without_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="no length"):
+        rotation_about((0, 0, 0), 10)
+
+
+@pytest.mark.parametrize(
+    ("point", "expected"),
+    [
+        ((0, 0, 500), (128, 128)),
+        ((50, 0, 500), (128 + 40, 128)),
+        ((0, 25, 500), (128, 128 + 20)),
+        ((-100, -100, 1000), (128 - 40, 128 - 40)),
+    ],
+)
+def test_projection_by_hand(point, expected) -> None:
+    np.testing.assert_allclose(px_from_camera(point, 400.0, (128, 128)), expected)
+
+
+def test_projection_of_many_and_of_what_lies_behind() -> None:
+    projected = px_from_camera([(0, 0, 1), (0, 0, -1), (1, 1, 0)], 100.0, (10, 20))
+    np.testing.assert_array_equal(projected[0], (10, 20))
+    assert np.isnan(projected[1:]).all()
+
+
+def test_focal_length_in_pixels() -> None:
+    assert focal_px_from_mm(50.0, 36.0, 720) == pytest.approx(1000.0)
