@@ -1,0 +1,113 @@
+"""HDR worlds: Blender's own eight, or a folder of the user's."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import AssetError
+
+SUFFIXES = (".hdr", ".exr")
+#: A face of middle reflectance (0.35) is exposed to this linear value; 0.30 is 149 of 255 in sRGB.
+TARGET_FACE_VALUE = 0.30
+MIDDLE_REFLECTANCE = 0.35
+_SMALL = (64, 32)
+
+
+@dataclass(frozen=True)
+class Light:
+    """A world of the catalogue."""
+
+    name: str
+    path: Path
+    sha256: str
+    licence: str
+
+    def exposure_ev(self, rotation_deg: float) -> float:
+        """Stops that bring a face of middle reflectance to the middle tone.
+
+        The world is turned by `rotation_deg`, as in `LightSpec`; the face looks along the head's
+        z. Lambert: radiance = reflectance * irradiance / pi.
+        """
+        irradiance = face_irradiance(_small_map(self.path), rotation_deg)
+        radiance = MIDDLE_REFLECTANCE * max(irradiance, 1e-6) / np.pi
+        return float(np.log2(TARGET_FACE_VALUE / radiance))
+
+
+def face_irradiance(world: NDArray[np.float32], rotation_deg: float) -> float:
+    """Irradiance of luminance on a face, from an equirectangular map (h, w, 3), first row on top.
+
+    Blender's convention: the column's middle fraction u in 0..1 looks along the azimuth
+    (0.5 - u) * 360 degrees from +x towards +y, and the unturned face looks along -y.
+    """
+    height, width = world.shape[:2]
+    azimuth = (0.5 - (np.arange(width) + 0.5) / width) * 2 * np.pi
+    altitude = (0.5 - (np.arange(height) + 0.5) / height) * np.pi
+    facing = np.deg2rad(-90.0 - rotation_deg)
+    cosine = np.maximum(np.cos(altitude)[:, None] * np.cos(azimuth - facing)[None, :], 0.0)
+    solid_angle = np.cos(altitude)[:, None] * (np.pi / height) * (2 * np.pi / width)
+    luminance = world @ np.array([0.2126, 0.7152, 0.0722])
+    return float((luminance * cosine * solid_angle).sum())
+
+
+def read_hdr(path: Path) -> NDArray[np.float32]:
+    """(h, w, 3) float32 linear RGB of a .hdr or .exr file, first row on top.
+
+    Raises AssetError if it is missing, no such image, empty, or not finite.
+    """
+    if not path.is_file():
+        raise AssetError(f"{path}: no such file; a .hdr or .exr world is expected")
+    try:
+        pixels = _read_exr(path) if path.suffix.lower() == ".exr" else _read_radiance(path)
+    except Exception as error:
+        # The decoders raise whatever they like on broken files.
+        raise AssetError(f"{path}: not a readable HDR image ({type(error).__name__})") from None
+    if pixels is None or pixels.ndim != 3 or pixels.shape[2] < 3 or min(pixels.shape[:2]) < 2:
+        raise AssetError(f"{path}: not a readable HDR image (.hdr or .exr with RGB is expected)")
+    pixels = np.asarray(pixels[..., :3], np.float32)
+    if not np.isfinite(pixels).all() or not pixels.any():
+        raise AssetError(f"{path}: HDR image holds no light, or values that are not finite")
+    return pixels
+
+
+def built_in_lights() -> list[Path]:
+    """Files of the eight CC0 worlds that come with Blender, sorted by name.
+
+    The module is located without importing it. Raises AssetError if it has none.
+    """
+    found = importlib.util.find_spec("bpy")
+    if found is None or found.origin is None:
+        raise AssetError("Blender's module bpy is not installed: pip install eyeglass-pipeline")
+    files = sorted(Path(found.origin).parent.glob("*/datafiles/studiolights/world/*.exr"))
+    if not files:
+        raise AssetError("this build of bpy ships no HDR worlds; give some with --hdri DIR")
+    return files
+
+
+@lru_cache(maxsize=64)
+def _small_map(path: Path) -> NDArray[np.float32]:
+    return cv2.resize(read_hdr(path), _SMALL, interpolation=cv2.INTER_AREA)
+
+
+def _read_radiance(path: Path) -> NDArray[np.float32] | None:
+    if path.open("rb").read(2) != b"#?":
+        return None
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    return None if image is None else image[..., ::-1]
+
+
+def _read_exr(path: Path) -> NDArray[np.float32]:
+    import OpenEXR
+
+    with OpenEXR.File(str(path)) as file:
+        channels = file.parts[0].channels
+        for name in ("RGB", "RGBA"):
+            if name in channels:
+                return np.array(channels[name].pixels, np.float32)
+        return np.stack([np.array(channels[c].pixels, np.float32) for c in "RGB"], axis=2)

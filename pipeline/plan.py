@@ -1,0 +1,133 @@
+"""Draws specs: the only place with a random generator.
+
+Sample i of seed s draws each concern from its own stream, `SeedSequence(s, spawn_key=(i, stream))`.
+So a sample is the same at any count and on any worker, and a new parameter of the light moves no
+camera.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+
+from pipeline.catalog.catalog import Catalog
+from pipeline.errors import RecipeError
+from pipeline.recipe import Choice, Recipe, draw_number
+from pipeline.spec import CameraSpec, GlassesSpec, LightSpec, RenderSpec, SampleSpec
+
+#: Attempts after which a sample is given up: a spec carries 0 to MAX_ATTEMPTS - 1.
+MAX_ATTEMPTS = 20
+#: Height of a head, chin to crown, to which `fill` refers (adult mean; ANSUR II 2012: 222-234).
+HEAD_HEIGHT_MM = 230.0
+
+
+class Stream(IntEnum):
+    """One number per concern. Numbers are data: they never change and are never used again."""
+
+    SUBJECT = 1
+    EXPRESSION = 2
+    GLASSES = 3
+    NOSE = 4
+    CAMERA = 5
+    LIGHT = 6
+    NOISE = 7
+
+
+def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int = 0) -> SampleSpec:
+    """The spec of sample `index` (>= 0) of `seed` (>= 0).
+
+    Attempts differ in glasses and nose only: attempt a is the (a+1)-th draw of those streams.
+    The recipe must have passed `check_names` with the same catalogue.
+    """
+
+    def stream(which: Stream) -> np.random.Generator:
+        return np.random.Generator(
+            np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(index, which)))
+        )
+
+    glasses_rng, nose_rng = stream(Stream.GLASSES), stream(Stream.NOSE)
+    for _ in range(attempt + 1):
+        glasses = _draw_glasses(recipe, catalog, glasses_rng)
+        nose = draw_number(recipe.nose, nose_rng)
+    people = recipe.people
+    number = people.first + int(stream(Stream.SUBJECT).integers(people.count))
+    expression = _draw_name(
+        recipe.expressions, catalog.heads.expressions(), stream(Stream.EXPRESSION)
+    )
+    return SampleSpec(
+        seed=seed,
+        index=index,
+        attempt=attempt,
+        head=catalog.heads.spec(number, expression),
+        glasses=glasses,
+        nose=nose,
+        camera=_draw_camera(recipe, stream(Stream.CAMERA)),
+        light=_draw_light(recipe, catalog, stream(Stream.LIGHT)),
+        render=RenderSpec(
+            size=recipe.render.size,
+            spp=recipe.render.spp,
+            denoise=recipe.render.denoise,
+            seed=int(stream(Stream.NOISE).integers(2**31)),
+        ),
+    )
+
+
+def check_names(recipe: Recipe, catalog: Catalog, where: str) -> None:
+    """Raises RecipeError, with the path, for a name that the catalogue does not have."""
+    for path, choice, known in (
+        ("expressions", recipe.expressions, catalog.heads.expressions()),
+        ("glasses", recipe.glasses, tuple(catalog.glasses)),
+        ("light.hdri", recipe.light.hdri, tuple(catalog.lights)),
+    ):
+        for name in [choice] if isinstance(choice, str) else choice:
+            if name not in known and name != "all":
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+                raise RecipeError(f"{where}: $.{path}: unknown name '{name}'; {hint}")
+        if isinstance(choice, dict) and not sum(choice.values()) > 0:
+            raise RecipeError(f"{where}: $.{path}: at least one weight must be above 0")
+        if isinstance(choice, list) and not choice:
+            raise RecipeError(f"{where}: $.{path}: at least one name is needed")
+
+
+def _draw_name(choice: Choice, known: Sequence[str], rng: np.random.Generator) -> str:
+    if isinstance(choice, dict):
+        weights = np.array(list(choice.values()), float)
+        return list(choice)[int(rng.choice(len(choice), p=weights / weights.sum()))]
+    names = choice if isinstance(choice, list) else known if choice == "all" else [choice]
+    return names[int(rng.integers(len(names)))]
+
+
+def _draw_glasses(recipe: Recipe, catalog: Catalog, rng: np.random.Generator) -> GlassesSpec:
+    entry = catalog.glasses[_draw_name(recipe.glasses, list(catalog.glasses), rng)]
+    return GlassesSpec(name=entry.name, sha256=entry.sha256, choice=dict(entry.draw(rng)))
+
+
+def _draw_camera(recipe: Recipe, rng: np.random.Generator) -> CameraSpec:
+    camera = recipe.camera
+    focal_mm, fill = draw_number(camera.focal_mm, rng), draw_number(camera.fill, rng)
+    return CameraSpec(
+        focal_mm=focal_mm,
+        distance_mm=focal_mm / 36.0 * HEAD_HEIGHT_MM / fill,
+        yaw_deg=draw_number(camera.yaw_deg, rng),
+        pitch_deg=draw_number(camera.pitch_deg, rng),
+        roll_deg=draw_number(camera.roll_deg, rng),
+        shift_x=draw_number(camera.shift_x, rng),
+        shift_y=draw_number(camera.shift_y, rng),
+    )
+
+
+def _draw_light(recipe: Recipe, catalog: Catalog, rng: np.random.Generator) -> LightSpec:
+    entry = catalog.lights[_draw_name(recipe.light.hdri, list(catalog.lights), rng)]
+    rotation_deg = int(draw_number(recipe.light.rotation_deg, rng)) % 360
+    exposure_ev = entry.exposure_ev(rotation_deg) + draw_number(recipe.light.exposure_ev, rng)
+    return LightSpec(
+        hdri=entry.name,
+        sha256=entry.sha256,
+        rotation_deg=rotation_deg,
+        # Rounded, so that a spec does not hang on the last bit of a sum over pixels.
+        exposure_ev=round(exposure_ev, 4),
+    )

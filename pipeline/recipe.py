@@ -1,0 +1,208 @@
+"""Scenes: what may vary in a dataset, as YAML.
+
+A recipe holds distributions and settings; `pipeline.plan` draws specs from it. Every error names
+the file and the path in it.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, ValidationError, model_validator
+
+from pipeline.catalog.data import data_path
+from pipeline.errors import RecipeError
+from pipeline.spec import Finite, FitLimits, Frozen, Name, first_fault
+from pipeline.yamlfile import read_yaml
+
+
+class Normal(Frozen):
+    """Normal distribution, drawn again until it falls within [low, high]."""
+
+    mean: Finite
+    std: Annotated[Finite, Field(gt=0)]
+    low: Finite
+    high: Finite
+
+    @model_validator(mode="after")
+    def _holds_mass(self) -> Normal:
+        if not self.low <= self.mean <= self.high or self.high <= self.low:
+            raise ValueError("low <= mean <= high and low < high expected")
+        return self
+
+    def draw(self, rng: np.random.Generator) -> float:
+        while True:
+            value = float(rng.normal(self.mean, self.std))
+            if self.low <= value <= self.high:
+                return value
+
+    def bounds(self) -> tuple[float, float]:
+        return self.low, self.high
+
+
+class Values(Frozen):
+    """One of the listed numbers, all equally likely."""
+
+    values: Annotated[list[Finite], Field(min_length=1)]
+
+    def draw(self, rng: np.random.Generator) -> float:
+        return float(self.values[int(rng.integers(len(self.values)))])
+
+    def bounds(self) -> tuple[float, float]:
+        return min(self.values), max(self.values)
+
+
+Range = Annotated[list[Finite], Field(min_length=2, max_length=2)]
+#: A number, [low, high] (uniform), {mean, std, low, high} (normal) or {values: [...]}.
+Distribution = Finite | Range | Normal | Values
+#: 'all', a list of names (equally likely), or a mapping of names to weights.
+Choice = str | list[Name] | dict[Name, Annotated[Finite, Field(ge=0)]]
+
+
+def draw_number(distribution: Distribution, rng: np.random.Generator) -> float:
+    """One float from a distribution; always takes at least one number from `rng` if it varies."""
+    if isinstance(distribution, int | float):
+        return float(distribution)
+    if isinstance(distribution, list):
+        return float(rng.uniform(distribution[0], distribution[1]))
+    return distribution.draw(rng)
+
+
+def bounds(distribution: Distribution) -> tuple[float, float]:
+    """Smallest and largest value a distribution can give."""
+    if isinstance(distribution, int | float):
+        return float(distribution), float(distribution)
+    if isinstance(distribution, list):
+        return distribution[0], distribution[1]
+    return distribution.bounds()
+
+
+class People(Frozen):
+    """Which built-in persons appear: numbers `first` to `first + count - 1`, equally likely."""
+
+    first: Annotated[int, Field(ge=0, le=10**9)] = 0
+    count: Annotated[int, Field(ge=1, le=10**9)] = 10_000
+
+
+class Camera(Frozen):
+    """Distributions of the camera; see `pipeline.spec.CameraSpec` for frames and signs.
+
+    fill: height of the head (chin to crown, 230 mm) as a share of the picture's height.
+    """
+
+    focal_mm: Distribution = [50.0, 85.0]
+    fill: Distribution = [0.6, 0.75]
+    yaw_deg: Distribution = 0.0
+    pitch_deg: Distribution = 0.0
+    roll_deg: Distribution = 0.0
+    shift_x: Distribution = 0.0
+    shift_y: Distribution = 0.0
+
+
+class Light(Frozen):
+    """Distributions of the light.
+
+    exposure_ev: brighter or darker, in stops, than the exposure at which a face of middle
+    reflectance comes out in a middle tone.
+    """
+
+    hdri: Choice = "all"
+    rotation_deg: Distribution = [0.0, 360.0]
+    exposure_ev: Distribution = [-0.5, 0.5]
+
+
+class Render(Frozen):
+    """size: px, width and height; spp: samples per pixel; denoise: RGB layers only."""
+
+    size: Annotated[int, Field(ge=16, le=8192)] = 384
+    spp: Annotated[int, Field(ge=1, le=65536)] = 32
+    denoise: bool = True
+
+
+_PHYSICAL = {
+    "camera.focal_mm": (8, 600),
+    "camera.fill": (0.02, 3),
+    "camera.yaw_deg": (-90, 90),
+    "camera.pitch_deg": (-60, 60),
+    "camera.roll_deg": (-180, 180),
+    "camera.shift_x": (-0.5, 0.5),
+    "camera.shift_y": (-0.5, 0.5),
+    "light.rotation_deg": (0, 360),
+    "light.exposure_ev": (-10, 10),
+    "nose": (0, 3),
+}
+
+
+class Recipe(Frozen):
+    """A validated scene."""
+
+    description: str = ""
+    people: People = People()
+    expressions: Choice = "all"
+    glasses: Choice = "all"
+    nose: Distribution = [0.0, 3.0]
+    camera: Camera = Camera()
+    light: Light = Light()
+    render: Render = Render()
+    limits: FitLimits = FitLimits()
+
+
+def load_recipe(scene: str) -> Recipe:
+    """Recipe from a scene's name ('portrait') or a YAML file's path.
+
+    Raises RecipeError in one line: unknown name, unreadable file, broken YAML, unknown key
+    (with its path and the nearest known one), value of the wrong kind or out of range.
+    """
+    path = _scene_path(scene)
+    return parse_recipe(read_yaml(path, RecipeError), scene)
+
+
+def parse_recipe(data: Any, where: str) -> Recipe:
+    """Recipe from parsed YAML; `where` names the scene in errors. Raises RecipeError."""
+    if not isinstance(data, dict):
+        raise RecipeError(f"{where}: a scene is a mapping of keys, not {type(data).__name__}")
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {first_fault(error, Recipe)}") from None
+    _check_bounds(recipe, where)
+    return recipe
+
+
+def scene_names() -> list[str]:
+    """Names of the scenes that come with the program, sorted."""
+    return sorted(path.stem for path in data_path("scenes").glob("*.yaml"))
+
+
+def _scene_path(scene: str) -> Path:
+    if scene in scene_names():
+        return data_path("scenes") / f"{scene}.yaml"
+    path = Path(scene)
+    if path.is_file():
+        return path
+    import difflib
+
+    close = difflib.get_close_matches(scene, scene_names(), n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    raise RecipeError(
+        f"unknown scene '{scene}': {hint}give a file or one of {', '.join(scene_names())}"
+    )
+
+
+def _check_bounds(recipe: Recipe, where: str) -> None:
+    """Ranges the right way round and within what the renderer can do."""
+    for path, (low, high) in _PHYSICAL.items():
+        value: Any = recipe
+        for part in path.split("."):
+            value = getattr(value, part)
+        first, last = bounds(value)
+        if first > last:
+            raise RecipeError(f"{where}: $.{path}: [low, high] expected, got [{first:g}, {last:g}]")
+        if not (math.isfinite(first) and low <= first and last <= high):
+            raise RecipeError(
+                f"{where}: $.{path}: must lie within {low:g} and {high:g}, "
+                f"got {first:g} to {last:g}"
+            )

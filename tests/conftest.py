@@ -1,0 +1,38 @@
+"""Shared by tests that render: one Blender in the test process, tiny pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.catalog.catalog import Catalog, open_catalog
+from pipeline.plan import draw
+from pipeline.recipe import Recipe, load_recipe
+from pipeline.spec import SampleSpec
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    return open_catalog()
+
+
+@pytest.fixture(scope="session")
+def smoke() -> Recipe:
+    return load_recipe("smoke")
+
+
+@pytest.fixture(scope="session")
+def worn_spec(catalog: Catalog, smoke: Recipe) -> Callable[..., SampleSpec]:
+    """The first spec of `smoke` from an index on whose glasses can be worn, by design's name."""
+    from pipeline.fit import fit
+
+    def find(glasses: str, index: int = 0) -> SampleSpec:
+        recipe = smoke.model_copy(update={"glasses": [glasses]})
+        for i in range(index, index + 50):
+            spec = draw(recipe, catalog, 0, i)
+            if fit(catalog.head(spec.head), catalog.eyewear(spec.glasses), spec.nose).accepted:
+                return spec
+        raise AssertionError(f"no spec with {glasses} that can be worn")
+
+    return find

@@ -1,0 +1,77 @@
+"""Recipes: what is said about a wrong one."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import RecipeError
+from pipeline.recipe import load_recipe, parse_recipe, scene_names
+
+
+@pytest.mark.parametrize("name", ["portrait", "lyu", "smoke"])
+def test_the_scenes_that_come_with_the_program_are_valid(name):
+    assert name in scene_names()
+    assert load_recipe(name).description
+
+
+def test_defaults_of_the_scenes():
+    assert load_recipe("lyu").render.size == 256
+    assert load_recipe("portrait").render.denoise
+    assert load_recipe("lyu").render.denoise
+    assert not load_recipe("smoke").render.denoise
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("camera: {focl_mm: 50}", "$.camera.focl_mm: unknown key, did you mean 'focal_mm'?"),
+        ("nsoe: 1", "$.nsoe: unknown key, did you mean 'nose'?"),
+        (
+            "nose: {mean: 1, sdt: 2, low: 0, high: 3}",
+            "$.nose.sdt: unknown key, did you mean 'std'?",
+        ),
+        ("camera: {yaw_deg: [1, 2, 3]}", "$.camera.yaw_deg: "),
+        ("camera: {yaw_deg: [20, 10]}", "$.camera.yaw_deg: [low, high] expected"),
+        ("camera: {pitch_deg: 400}", "$.camera.pitch_deg: must lie within -60 and 60"),
+        ("nose: 4", "$.nose: must lie within 0 and 3"),
+        ("nose: .nan", "$.nose: "),
+        ("render: {size: 0}", "$.render.size: input should be greater than or equal to 16"),
+        ("render: {spp: many}", "$.render.spp: "),
+        ("camera: fast", "$.camera: "),
+        ("people: {count: -1}", "$.people.count: "),
+        ("[1, 2]", "a scene is a mapping of keys, not list"),
+        ("", "a scene is a mapping of keys, not NoneType"),
+        ("camera: {yaw_deg: 1", "not valid YAML: "),
+        ("a: &x [1]\nb: *x", "not valid YAML: aliases are not allowed (line 2)"),
+        ("nose: 1\nnose: 2", "not valid YAML: key 'nose' is given twice"),
+        ("nose: !!python/object/apply:os.system [ls]", "not valid YAML: "),
+        ("[" * 100_000, "not valid YAML: "),
+        ("#" * 300_000, "larger than the 200000 bytes"),
+    ],
+)
+def test_a_wrong_recipe_is_one_line_with_file_and_path(tmp_path, text, said):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError) as error:
+        load_recipe(str(path))
+    message = str(error.value)
+    assert message.startswith(f"{path}: {said}")
+    assert "\n" not in message
+    assert len(message) < 500
+
+
+def test_unknown_scene_names_the_nearest():
+    with pytest.raises(RecipeError, match="did you mean 'portrait'"):
+        load_recipe("portait")
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_recipe(str(path))
+
+
+def test_a_normal_distribution_needs_room():
+    with pytest.raises(RecipeError, match=r"\$\.nose: .*low <= mean <= high"):
+        parse_recipe({"nose": {"mean": 5, "std": 1, "low": 0, "high": 3}}, "x")
