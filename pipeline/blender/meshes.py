@@ -1,0 +1,64 @@
+"""Surfaces to Blender mesh objects."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from pipeline.blender.frames import blender_points
+from pipeline.geometry import FloatArray, Surface
+
+
+def add_object(
+    scene: bpy.types.Scene,
+    name: str,
+    surface: Surface,
+    material: bpy.types.Material,
+    matrix: FloatArray,
+) -> bpy.types.Object:
+    """A smooth-shaded object of `surface` (mm, our axes) placed by `matrix` (Blender's axes)."""
+    obj = bpy.data.objects.new(name, _mesh(name, surface))
+    obj.data.materials.append(material)
+    obj.matrix_world = Matrix(matrix.tolist())
+    scene.collection.objects.link(obj)
+    return obj
+
+
+def add_copy(
+    scene: bpy.types.Scene, name: str, original: bpy.types.Object, material: bpy.types.Material
+) -> bpy.types.Object:
+    """An object of the same mesh in another scene, with a material of its own."""
+    obj = bpy.data.objects.new(name, original.data)
+    obj.material_slots[0].link = "OBJECT"
+    obj.material_slots[0].material = material
+    obj.matrix_world = original.matrix_world
+    scene.collection.objects.link(obj)
+    return obj
+
+
+def _mesh(name: str, surface: Surface) -> bpy.types.Mesh:
+    mesh = bpy.data.meshes.new(name)
+    count, corners = surface.faces.shape
+    mesh.vertices.add(len(surface.vertices))
+    mesh.vertices.foreach_set("co", _flat(blender_points(surface.vertices)))
+    mesh.loops.add(count * corners)
+    mesh.loops.foreach_set("vertex_index", surface.faces.ravel().astype(np.int32))
+    mesh.polygons.add(count)
+    mesh.polygons.foreach_set("loop_start", np.arange(0, count * corners, corners, dtype=np.int32))
+    for key, values in surface.attributes.items():
+        if values.ndim == 1:
+            mesh.attributes.new(key, "FLOAT", "POINT").data.foreach_set("value", _flat(values))
+        else:
+            mesh.attributes.new(key, "FLOAT_VECTOR", "POINT").data.foreach_set(
+                "vector", _flat(values)
+            )
+    if surface.uv is not None:
+        layer = mesh.uv_layers.new(name="UVMap")
+        layer.data.foreach_set("uv", _flat(surface.uv[surface.faces.ravel()]))
+    mesh.update(calc_edges=True)
+    return mesh
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values, dtype=np.float32).ravel()

@@ -1,0 +1,142 @@
+"""A thin hand over Blender's shader nodes, and the materials that any mesh can have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+import numpy as np
+
+from pipeline.geometry import Material
+
+
+class Shader:
+    """Builds the node tree of one new material."""
+
+    def __init__(self, name: str) -> None:
+        self.material = bpy.data.materials.new(name)
+        if self.material.node_tree is None:
+            self.material.use_nodes = True
+        self.tree = self.material.node_tree
+        self.tree.nodes.clear()
+
+    def node(self, kind: str, inputs: dict[str | int, Any] | None = None, **settings: Any) -> Any:
+        """A node; an input is a value, or a socket to link from."""
+        node = self.tree.nodes.new(kind)
+        for setting, value in settings.items():
+            setattr(node, setting, value)
+        for key, value in (inputs or {}).items():
+            self.set(node.inputs[key], value)
+        return node
+
+    def set(self, socket: Any, value: Any) -> None:
+        if isinstance(value, bpy.types.NodeSocket):
+            self.tree.links.new(value, socket)
+        elif isinstance(value, tuple) and socket.type == "RGBA" and len(value) == 3:
+            socket.default_value = (*value, 1.0)
+        else:
+            socket.default_value = value
+
+    def attribute(self, name: str) -> Any:
+        """The 'Fac' or 'Vector' node outputs of a mesh attribute."""
+        return self.node("ShaderNodeAttribute", attribute_name=name).outputs
+
+    def mix(self, factor: Any, a: Any, b: Any, mode: str = "MIX") -> Any:
+        """Colour socket a + factor * (b - a), or another blend mode."""
+        node = self.node("ShaderNodeMix", data_type="RGBA", blend_type=mode)
+        self.set(node.inputs[0], factor)
+        self.set(node.inputs[6], a)
+        self.set(node.inputs[7], b)
+        return node.outputs[2]
+
+    def math(self, operation: str, a: Any, b: Any = 0.0, clamp: bool = False) -> Any:
+        node = self.node("ShaderNodeMath", {0: a, 1: b}, operation=operation, use_clamp=clamp)
+        return node.outputs[0]
+
+    def ramp(self, value: Any, low: float, high: float) -> Any:
+        """0 below `low`, 1 above `high`, smooth between (high < low falls)."""
+        node = self.node(
+            "ShaderNodeMapRange", {0: value, 1: low, 2: high}, interpolation_type="SMOOTHSTEP"
+        )
+        return node.outputs[0]
+
+    def finish(self, surface: Any) -> bpy.types.Material:
+        """Connects the shader socket to the output and hands out the material."""
+        self.node("ShaderNodeOutputMaterial", {"Surface": surface})
+        return self.material
+
+
+def emission(name: str, color: tuple[float, float, float]) -> bpy.types.Material:
+    """Flat colour, whatever the light."""
+    shader = Shader(name)
+    return shader.finish(shader.node("ShaderNodeEmission", {"Color": color}).outputs[0])
+
+
+def refraction(name: str, ior: float) -> bpy.types.Material:
+    """Bends rays as glass of index `ior` does and takes nothing away."""
+    shader = Shader(name)
+    node = shader.node(
+        "ShaderNodeBsdfRefraction", {"Color": (1.0, 1.0, 1.0), "Roughness": 0.0, "IOR": ior}
+    )
+    return shader.finish(node.outputs[0])
+
+
+def principled(name: str, material: Material) -> bpy.types.Material:
+    """Metallic-roughness material, with its texture where it has one."""
+    shader = Shader(name)
+    color: Any = material.base_color
+    if material.texture is not None:
+        image = shader.node("ShaderNodeTexImage", image=texture_image(name, material.texture))
+        color = shader.mix(1.0, image.outputs["Color"], color, "MULTIPLY")
+    node = shader.node(
+        "ShaderNodeBsdfPrincipled",
+        {
+            "Base Color": color,
+            "Metallic": material.metallic,
+            "Roughness": material.roughness,
+            "IOR": material.ior,
+        },
+    )
+    return shader.finish(node.outputs[0])
+
+
+def texture_image(name: str, texture: np.ndarray) -> bpy.types.Image:
+    """A packed sRGB image of (h, w, 3) uint8, first row on top."""
+    height, width = texture.shape[:2]
+    image = bpy.data.images.new(name, width, height)
+    pixels = np.ones((height, width, 4), np.float32)
+    pixels[..., :3] = texture[::-1].astype(np.float32) / 255.0
+    image.pixels.foreach_set(pixels.ravel())
+    image.pack()
+    return image
+
+
+def lens(name: str, material: Material) -> bpy.types.Material:
+    """Glass to the eye, a tinted pane to light.
+
+    Cycles' shadow rays pass Transparent closures only, so refracting glass would cast a black
+    shadow. Rays on their way to light (shadow and diffuse ones) therefore meet a Transparent
+    closure that lets through what both faces of the pane would: the tint and, per face, one
+    minus Fresnel's reflectance at normal incidence, ((n - 1) / (n + 1))**2.
+    `base_color` is the tint of the whole lens, so each of its two faces carries the square root.
+    """
+    shader = Shader(name)
+    tint = tuple(float(np.sqrt(c)) for c in material.base_color)
+    through = 1.0 - ((material.ior - 1.0) / (material.ior + 1.0)) ** 2
+    # Not a Glass closure: that would tint the reflection as well.
+    refracted = shader.node(
+        "ShaderNodeBsdfRefraction", {"Color": tint, "Roughness": 0.0, "IOR": material.ior}
+    )
+    reflected = shader.node("ShaderNodeBsdfGlossy", {"Color": (1.0, 1.0, 1.0), "Roughness": 0.0})
+    fresnel = shader.node("ShaderNodeFresnel", {"IOR": material.ior})
+    glass = shader.node(
+        "ShaderNodeMixShader",
+        {0: fresnel.outputs[0], 1: refracted.outputs[0], 2: reflected.outputs[0]},
+    )
+    pane = shader.node("ShaderNodeBsdfTransparent", {"Color": tuple(c * through for c in tint)})
+    path = shader.node("ShaderNodeLightPath").outputs
+    to_light = shader.math("MAXIMUM", path["Is Shadow Ray"], path["Is Diffuse Ray"])
+    mixed = shader.node(
+        "ShaderNodeMixShader", {0: to_light, 1: glass.outputs[0], 2: pane.outputs[0]}
+    )
+    return shader.finish(mixed.outputs[0])

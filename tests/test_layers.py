@@ -1,0 +1,157 @@
+"""The renderer against facts: equal layers, projected anchors, light, threads, order."""
+
+from __future__ import annotations
+
+import bpy
+import cv2
+import numpy as np
+import pytest
+from mathutils import Matrix
+
+from pipeline.blender import layers, scene, shading
+from pipeline.blender.device import Machine
+from pipeline.blender.frames import blender_points, turned_world
+from pipeline.camera import face_centre, project
+from pipeline.finish import finish
+from pipeline.fit import fit, posed_parts
+from pipeline.spec import LAYERS
+
+ONE = Machine(threads=1, device="CPU")
+TWO = Machine(threads=2, device="CPU")
+
+
+def build(spec, catalog, machine=TWO):
+    head, eyewear = catalog.head(spec.head), catalog.eyewear(spec.glasses)
+    parts = posed_parts(eyewear, fit(head, eyewear, spec.nose))
+    return scene.build(spec, head, parts, catalog.light(spec.light).path, machine)
+
+
+def full_layers(built):
+    """Every layer traced in full, nothing taken over from another."""
+    return {layer: layers.render_layer(built, layer)[0] for layer in LAYERS}
+
+
+def with_render(spec, **changes):
+    return spec.model_copy(update={"render": spec.render.model_copy(update=changes)})
+
+
+@pytest.fixture(scope="module", params=["square", "aviator", "rimless"])
+def spec(request, worn_spec):
+    return worn_spec(request.param)
+
+
+def test_layers_agree_bit_for_bit_outside_the_eyewear(spec, catalog):
+    built = build(spec, catalog)
+    traced = full_layers(built)
+    support = layers.render_coverage(built, hide_head=True).full > 0
+    near = cv2.dilate(support.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+    assert 50 < near.sum() < near.size / 2
+    assert np.array_equal(traced["all"][~near], traced["shadow"][~near])
+    assert np.array_equal(traced["glass"][~near], traced["face"][~near])
+    # The law says something only if the layers differ elsewhere.
+    assert (traced["all"] != traced["shadow"]).any()
+    assert (traced["all"] != traced["glass"]).any()
+
+
+def test_layers_taken_over_are_those_traced_in_full(spec, catalog):
+    built = build(spec, catalog)
+    traced, taken = full_layers(built), layers.render(built).noisy
+    for layer in LAYERS:
+        assert np.array_equal(traced[layer], taken[layer]), layer
+
+
+def test_eyewear_shut_in_an_opaque_box_leaves_all_layers_equal(worn_spec, catalog):
+    built = build(worn_spec("round"), catalog)
+    corners = np.array([o.bound_box for o in built.eyewear.values()]).reshape(-1, 3)
+    low, high = corners.min(axis=0) - 0.002, corners.max(axis=0) + 0.002
+    mesh = bpy.data.meshes.new("box")
+    x, y, z = (np.array(pair) for pair in zip(low, high, strict=True))
+    points = [(x[i], y[j], z[k]) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+    faces = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    mesh.from_pydata(points, [], faces)
+    shader = shading.Shader("box")
+    mesh.materials.append(shader.finish(shader.node("ShaderNodeBsdfDiffuse").outputs[0]))
+    box = bpy.data.objects.new("box", mesh)
+    box.matrix_world = next(iter(built.eyewear.values())).matrix_world
+    built.picture.collection.objects.link(box)
+    traced = full_layers(built)
+    for layer in LAYERS:
+        assert np.array_equal(traced[layer], traced["face"]), layer
+    assert traced["face"].std() > 0
+
+
+def test_a_small_emitter_at_an_anchor_lands_on_its_projection(worn_spec, catalog):
+    spec = worn_spec("round")
+    camera = spec.camera.model_copy(
+        update={
+            "yaw_deg": 25.0,
+            "pitch_deg": -9.0,
+            "roll_deg": 14.0,
+            "shift_x": 0.08,
+            "shift_y": -0.05,
+        }
+    )
+    spec = with_render(spec.model_copy(update={"camera": camera}), size=128, spp=16)
+    head = catalog.head(spec.head)
+    built = build(spec, catalog)
+    turn = turned_world(spec.light.rotation_deg)
+    for obj in [*built.label_head.values(), *built.label_eyewear.values()]:
+        obj.hide_render = True
+    for point in head.anchors.as_array():
+        mesh = bpy.data.meshes.new("dot")
+        dot = blender_points(point + np.array([[0, 2, 0], [2, -1, 0], [-2, -1, 0], [0, 0, 2.0]]))
+        mesh.from_pydata(dot.tolist(), [], [(0, 1, 2), (0, 1, 3), (1, 2, 3), (0, 2, 3)])
+        mesh.materials.append(shading.emission("dot", (1.0, 1.0, 1.0)))
+        obj = bpy.data.objects.new("dot", mesh)
+        obj.matrix_world = Matrix(turn.tolist())
+        built.labels.collection.objects.link(obj)
+        seen = layers._render_passes(built.labels, None)["Combined"][..., 0]
+        bpy.data.objects.remove(obj)
+        rows, columns = np.mgrid[: seen.shape[0], : seen.shape[1]] + 0.5
+        centre = [(seen * columns).sum() / seen.sum(), (seen * rows).sum() / seen.sum()]
+        expected = project(spec.camera, face_centre(head.anchors), point[None], 128)[0]
+        assert np.linalg.norm(np.array(centre) - expected) < 0.5
+
+
+def test_threads_and_what_was_rendered_before_change_no_byte(worn_spec, catalog):
+    spec, other = worn_spec("aviator"), worn_spec("square", 7)
+    spec = with_render(spec, denoise=True)
+    first = finish(spec, layers.render(build(spec, catalog, ONE)))
+    layers.render(build(other, catalog))
+    second = finish(spec, layers.render(build(spec, catalog, TWO)))
+    assert first.keys() == second.keys()
+    for key in first:
+        assert np.array_equal(first[key], second[key]), key
+
+
+def test_a_grey_wall_before_the_camera_comes_out_at_the_predicted_exposure(worn_spec, catalog):
+    """A Lambertian card of reflectance 0.35 that faces as the head does shows 0.30 linear."""
+    spec = with_render(worn_spec("round"), spp=256, size=16)
+    camera = spec.camera.model_copy(update={"yaw_deg": 0.0, "pitch_deg": 0.0})
+    for name, rotation in (("studio", 0), ("courtyard", 70), ("sunset", 200)):
+        entry = catalog.lights[name]
+        light = spec.light.model_copy(
+            update={
+                "hdri": name, "sha256": entry.sha256, "rotation_deg": rotation,
+                "exposure_ev": entry.exposure_ev(rotation),
+            }
+        )  # fmt: skip
+        lit = spec.model_copy(update={"camera": camera, "light": light})
+        built = build(lit, catalog)
+        for obj in [*built.head.values(), *built.eyewear.values()]:
+            obj.hide_render = True
+        shader = shading.Shader("card")
+        card = shader.finish(
+            shader.node("ShaderNodeBsdfDiffuse", {"Color": (0.35, 0.35, 0.35)}).outputs[0]
+        )
+        mesh = bpy.data.meshes.new("card")
+        centre = built.centre
+        square = centre + 150 * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0.0]])
+        mesh.from_pydata(blender_points(square).tolist(), [], [(0, 1, 2, 3)])
+        mesh.materials.append(card)
+        obj = bpy.data.objects.new("card", mesh)
+        obj.matrix_world = Matrix(turned_world(rotation).tolist())
+        built.picture.collection.objects.link(obj)
+        shown = layers.render_layer(built, "all")[0][6:10, 6:10] * 2.0**light.exposure_ev
+        luminance = float((shown @ np.array([0.2126, 0.7152, 0.0722])).mean())
+        assert luminance == pytest.approx(0.30, rel=0.08), name
