@@ -1,0 +1,241 @@
+"""The command line: reads options, calls the library, prints. No logic lives here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline import __version__
+from pipeline.errors import EyeglassError
+
+_EXAMPLE = "\b\nExample:\n  "
+_DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
+
+
+def main() -> None:
+    """Entry point. A user's mistake is one line on standard error and exit status 2."""
+    try:
+        status = commands.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _leave(130, "Interrupted; what is finished is kept, and the same command continues.")
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(0)
+    except click.ClickException as error:
+        _leave(2, f"Error: {' '.join(error.format_message().split())}")
+    except EyeglassError as error:
+        _leave(2, f"Error: {' '.join(str(error).split())}")
+    except KeyboardInterrupt:
+        _leave(130, "Interrupted; what is finished is kept, and the same command continues.")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    else:
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _leave(status: int, message: str) -> None:
+    click.echo(message, err=True)
+    sys.exit(status)
+
+
+def _asset_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for name, what in (
+        ("hdri", ".hdr and .exr worlds"),
+        ("glasses", "meshes of glasses, each with NAME.anchors.yaml"),
+        ("heads", "meshes of heads, each with NAME.anchors.yaml"),
+    ):
+        command = click.option(
+            f"--{name}", type=click.Path(path_type=Path), metavar="DIR",
+            help=f"Folder of {what}, in place of the built-in ones.",
+        )(command)  # fmt: skip
+    return command
+
+
+def _machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.option(
+        "--device", type=click.Choice(_DEVICES), default="cpu", show_default=True,
+        help="What Cycles computes on; only the CPU gives the same bits every time.",
+    )(command)  # fmt: skip
+    return click.option(
+        "--threads", type=click.IntRange(1, 1024), metavar="N",
+        help="Threads of each worker  [default: all cores, shared among the workers]",
+    )(command)  # fmt: skip
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="eyeglass")
+def commands() -> None:
+    """Synthetic training data for eyeglasses.
+
+    The same face with and without glasses, with and without their shadow, and exact masks.
+
+    \b
+    Example:
+      eyeglass generate --count 4 --out portraits
+    """
+
+
+@commands.command(epilog=_EXAMPLE + "eyeglass generate --count 100 --scene lyu --seed 1 --out set")
+@click.option("--count", type=click.IntRange(1, 10**9), required=True, help="Samples to make.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR",
+    help="Folder of the dataset: new, empty, or of the same run, which then goes on.",
+)  # fmt: skip
+@click.option(
+    "--scene", default="portrait", show_default=True, metavar="NAME|FILE",
+    help="A scene's name or a recipe of your own.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@click.option("--size", type=click.IntRange(16, 8192), help="Width and height in pixels.")
+@click.option("--spp", type=click.IntRange(1, 65536), help="Samples per pixel.")
+@click.option("--denoise/--no-denoise", default=None, help="Denoise the RGB layers.")
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), default=1, show_default=True,
+    help="Processes that render at the same time.",
+)  # fmt: skip
+@_machine_options
+@_asset_options
+def generate(
+    count: int,
+    out: Path,
+    scene: str,
+    seed: int,
+    size: int | None,
+    spp: int | None,
+    denoise: bool | None,
+    workers: int,
+    threads: int | None,
+    device: str,
+    heads: Path | None,
+    glasses: Path | None,
+    hdri: Path | None,
+) -> int:
+    """Make a dataset of COUNT samples in DIR.
+
+    The same command continues a run that was interrupted; a larger COUNT extends it.
+    """
+    from pipeline import generation
+    from pipeline.run import AssetFolders
+
+    return generation.generate_dataset(
+        generation.Request(
+            count=count,
+            out=out,
+            scene=scene,
+            seed=seed,
+            render={"size": size, "spp": spp, "denoise": denoise},
+            assets=AssetFolders(heads, glasses, hdri),
+            workers=workers,
+            threads=threads or _threads_each(workers),
+            device=device,
+        )
+    )
+
+
+@commands.command(epilog=_EXAMPLE + "eyeglass render --dataset set --id 000012 --out again")
+@click.option("--spec", type=click.Path(path_type=Path), metavar="FILE", help="A spec as JSON.")
+@click.option("--dataset", type=click.Path(path_type=Path), metavar="DIR", help="With --id.")
+@click.option("--id", "sample", metavar="ID", help="A sample of the dataset.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DEST")
+@click.option(
+    "--blend", type=click.Path(path_type=Path), metavar="FILE.blend",
+    help="Also save the scene, to open in Blender.",
+)  # fmt: skip
+@_machine_options
+@_asset_options
+def render(
+    spec: Path | None,
+    dataset: Path | None,
+    sample: str | None,
+    out: Path,
+    blend: Path | None,
+    threads: int | None,
+    device: str,
+    heads: Path | None,
+    glasses: Path | None,
+    hdri: Path | None,
+) -> None:
+    """Render one sample again, from its spec alone, into the folder DEST."""
+    from pipeline import generation
+    from pipeline.run import AssetFolders
+
+    if (spec is None) == (dataset is None) or (dataset is None) != (sample is None):
+        raise click.UsageError("give either --spec FILE, or --dataset DIR with --id ID")
+    assets = AssetFolders(heads, glasses, hdri)
+    if spec is not None:
+        wanted = generation.spec_from_file(spec)
+    else:
+        assert dataset is not None
+        assert sample is not None
+        wanted, assets = generation.spec_from_dataset(dataset, sample, assets)
+    record = generation.render_spec(wanted, assets, out, blend, threads or _threads_each(1), device)
+    click.echo(f"{len(record['files'])} images in {out}")
+
+
+@commands.command(epilog=_EXAMPLE + "eyeglass fit person-000003 aviator --nose 1.5 --json")
+@click.argument("head")
+@click.argument("glasses")
+@click.option("--nose", type=click.FloatRange(0, 3), default=0.0, show_default=True)
+@click.option("--expression", default="1_neutral", show_default=True, metavar="NAME")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE.glb", help="Save head and glasses."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def fit(
+    head: str, glasses: str, nose: float, expression: str, out: Path | None, as_json: bool
+) -> int:
+    """Fit GLASSES to HEAD, each a mesh file or a name of the catalogue.
+
+    Exit status 0 if the fit is accepted, 1 if a limit fails.
+    """
+    from pipeline import fitting
+
+    outcome = fitting.fit_pair(head, glasses, nose, expression, out)
+    click.echo(outcome.as_json() if as_json else outcome.as_text())
+    return 0 if outcome.accepted else 1
+
+
+@commands.command(epilog=_EXAMPLE + "eyeglass assets --hdri ~/worlds")
+@_asset_options
+def assets(heads: Path | None, glasses: Path | None, hdri: Path | None) -> None:
+    """List what there is to draw from, with its licence."""
+    from pipeline.catalog.catalog import open_catalog
+    from pipeline.recipe import scene_names
+
+    for kind, name, licence in open_catalog(heads, glasses, hdri).listing():
+        click.echo(f"{kind:<12}{name:<32}{licence}")
+    for name in scene_names():
+        click.echo(f"{'scene':<12}{name:<32}GPL-3.0-or-later")
+
+
+@commands.command(epilog=_EXAMPLE + "eyeglass export set --format lyu --out set-lyu")
+@click.argument("dataset", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--format", "form", type=click.Choice(("lyu",)), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DEST")
+def export(dataset: Path, form: str, out: Path) -> None:
+    """Write the dataset DIR in a form that trainers read, into the new folder DEST.
+
+    lyu: the flat folder of Lyu et al. (CVPR 2022).
+    """
+    from pipeline.export import lyu
+
+    summary = lyu.export(dataset, out)
+    click.echo(summary)
+
+
+def _threads_each(workers: int) -> int:
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count() or 1
+    return max(1, cores // workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""What the commands `generate` and `render` do, from a request to files and a summary."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from pipeline import __version__, store
+from pipeline.catalog.catalog import Catalog, open_catalog
+from pipeline.contact import MAX_SAMPLES, contact_sheet
+from pipeline.errors import DatasetError, RecipeError
+from pipeline.plan import check_names, draw
+from pipeline.recipe import Recipe, load_recipe, parse_recipe
+from pipeline.run import AssetFolders, Outcome, RunSettings, generate, run_jobs
+from pipeline.spec import SCHEMA_VERSION, SampleSpec, parse_spec
+from pipeline.yamlfile import one_line, read_json
+
+#: Exit status of a run that went through but left samples out.
+SOME_FAILED = 3
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `eyeglass generate` was asked for; None in `render` leaves the recipe's value."""
+
+    count: int
+    out: Path
+    scene: str
+    seed: int
+    render: dict[str, Any]
+    assets: AssetFolders
+    workers: int
+    threads: int
+    device: str
+
+
+def generate_dataset(request: Request) -> int:
+    """Makes or continues a dataset; returns the exit status, 0 or SOME_FAILED.
+
+    Raises EyeglassError before anything is written if a part of the request cannot be met.
+    """
+    recipe = _with_overrides(load_recipe(request.scene), request.render)
+    catalog = open_catalog(request.assets.heads, request.assets.glasses, request.assets.hdri)
+    check_names(recipe, catalog, request.scene)
+    settings = RunSettings(
+        recipe, request.assets, request.seed, request.out, request.threads, request.device
+    )
+    description = describe(request, recipe, catalog)
+    with _Progress(request.count) as progress:
+        records, failures = generate(settings, description, request.workers, progress.report)
+    ordered = [records[index] for index in sorted(records)]
+    sheet = contact_sheet(request.out, ordered[:MAX_SAMPLES])
+    (request.out / "contact.png").write_bytes(store.encode_png(sheet))
+    click.echo(_shares(recipe, catalog, request, ordered))
+    click.echo(f"{len(ordered)} of {request.count} samples in {request.out}")
+    click.echo(f"contact sheet: {request.out / 'contact.png'}")
+    if failures:
+        click.echo(f"{len(failures)} failed, see {request.out / store.FAILED}", err=True)
+    return SOME_FAILED if failures else 0
+
+
+def describe(request: Request, recipe: Recipe, catalog: Catalog) -> dict[str, Any]:
+    """`dataset.yaml`: what was asked and what it is made with; nothing of this machine's hour."""
+    heads = catalog.heads
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "count": request.count,
+        "seed": request.seed,
+        "scene": request.scene,
+        "recipe": recipe.model_dump(mode="json"),
+        "assets": request.assets.as_text(),
+        "versions": {
+            "eyeglass-pipeline": __version__,
+            "python": ".".join(map(str, sys.version_info[:2])),
+            **{name: version(name) for name in _LIBRARIES},
+        },
+        "sha256": {
+            "heads": getattr(heads, "sha256", None) or dict(heads.hashes),  # type: ignore[union-attr]
+            "glasses": {name: entry.sha256 for name, entry in catalog.glasses.items()},
+            "lights": {name: entry.sha256 for name, entry in catalog.lights.items()},
+        },
+    }
+
+
+_LIBRARIES = ("bpy", "numpy", "scipy", "trimesh", "embreex", "opencv-python-headless", "OpenEXR")
+
+
+def spec_from_file(path: Path) -> SampleSpec:
+    """A spec, or the record that holds one, from a JSON file. Raises RecipeError."""
+    data = read_json(path, RecipeError, 1_000_000)
+    if isinstance(data, dict) and "spec" in data:
+        data = data["spec"]
+    return parse_spec(data, str(path))
+
+
+def spec_from_dataset(
+    dataset: Path, sample: str, assets: AssetFolders
+) -> tuple[SampleSpec, AssetFolders]:
+    """A sample's spec, and the asset folders its dataset was made with unless others are given.
+
+    Raises DatasetError if there is no such sample.
+    """
+    records = {record["id"]: record for record in store.read_index(dataset)}
+    if sample not in records:
+        raise DatasetError(
+            f"{dataset}: no sample '{sample}'; ids run from {min(records, default='(none)')} "
+            f"to {max(records, default='(none)')}"
+        )
+    made_with = store.read_description(dataset).get("assets") or {}
+    chosen = {
+        kind: getattr(assets, kind) or (Path(made_with[kind]) if made_with.get(kind) else None)
+        for kind in ("heads", "glasses", "hdri")
+    }
+    spec = parse_spec(records[sample]["spec"], f"{dataset}: sample {sample}")
+    return spec, AssetFolders(**chosen)
+
+
+def render_spec(
+    spec: SampleSpec,
+    assets: AssetFolders,
+    dest: Path,
+    blend: Path | None,
+    threads: int,
+    device: str,
+) -> dict[str, Any]:
+    """Renders one spec into the new or empty folder `dest`; returns the sample's record.
+
+    Raises EyeglassError if an asset is absent or has changed, or `dest` cannot be used.
+    """
+    catalog = open_catalog(assets.heads, assets.glasses, assets.hdri)
+    catalog.head(spec.head), catalog.eyewear(spec.glasses), catalog.light(spec.light)
+    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
+        raise DatasetError(f"{dest}: is there already; give a new or empty folder")
+    if blend is not None and blend.suffix != ".blend":
+        raise DatasetError(f"{blend}: a name that ends in .blend is expected")
+    try:
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", suffix=".tmp", dir=dest.parent))
+    except OSError as error:
+        raise DatasetError(f"{dest}: cannot be written: {one_line(error)}") from None
+    try:
+        settings = RunSettings(parse_recipe({}, "recipe"), assets, 0, work, threads, device)
+        images = work / "images"
+        images.mkdir()
+        job = {
+            "spec": spec.model_dump(mode="json"),
+            "dest": str(images.resolve()),
+            "blend": blend and str(blend.resolve()),
+        }
+        outcome = next(iter(run_jobs(settings, [job], 1)))
+        if outcome.record is None:
+            raise DatasetError(f"sample could not be rendered: {outcome.error}")
+        images.chmod(0o755)
+        images.replace(dest)
+        return outcome.record
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _with_overrides(recipe: Recipe, render: dict[str, Any]) -> Recipe:
+    given = {key: value for key, value in render.items() if value is not None}
+    return recipe.model_copy(update={"render": recipe.render.model_copy(update=given)})
+
+
+class _Progress:
+    """A bar on a terminal, a line a sample elsewhere."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._done = 0
+        shown = sys.stderr.isatty()
+        self._bar = tqdm(total=count, unit="sample", disable=not shown, dynamic_ncols=True)
+        self._shown = shown
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def report(self, outcome: Outcome) -> None:
+        self._done += 1
+        self._bar.update()
+        index = outcome.job["index"]
+        if outcome.record is None:
+            tqdm.write(f"sample {index} failed: {outcome.error.splitlines()[-1]}", file=sys.stderr)
+        elif not self._shown:
+            record = outcome.record
+            print(
+                f"{record['id']}  {record['subject']}  {record['expression']}  "
+                f"{record['glasses']}  ({self._done} done of {self._count})",
+                flush=True,
+            )
+
+
+def _shares(
+    recipe: Recipe, catalog: Catalog, request: Request, records: list[dict[str, Any]]
+) -> str:
+    """Planned against delivered shares of what a rejected attempt may change."""
+    planned = [draw(recipe, catalog, request.seed, i) for i in range(request.count)]
+    groups = {
+        "glasses": (
+            Counter(spec.glasses.name for spec in planned),
+            Counter(record["glasses"] for record in records),
+        ),
+        "nose": (
+            Counter(str(round(spec.nose)) for spec in planned),
+            Counter(str(round(record["nose"])) for record in records),
+        ),
+    }
+    lines = [f"{'':<28}{'planned':>9}{'delivered':>11}"]
+    for group, (before, after) in groups.items():
+        for name in sorted(before | after):
+            lines.append(
+                f"{group + ' ' + name:<28}{before[name] / max(1, before.total()):>9.1%}"
+                f"{after[name] / max(1, after.total()):>11.1%}"
+            )
+    rejected = sum(len(record["rejected"]) for record in records)
+    lines.append(f"{rejected} attempts could not be worn and were drawn again")
+    return "\n".join(lines)

@@ -1,0 +1,236 @@
+"""Runs workers: local child processes that render samples, and what the parent keeps of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import store
+from pipeline.errors import EyeglassError
+from pipeline.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class AssetFolders:
+    """The user's folders in place of a kind of the catalogue, or None."""
+
+    heads: Path | None = None
+    glasses: Path | None = None
+    hdri: Path | None = None
+
+    def as_text(self, absolute: bool = False) -> dict[str, str | None]:
+        """Paths as given, or absolute, by kind."""
+        return {
+            kind: path and str(path.resolve() if absolute else path)
+            for kind, path in asdict(self).items()
+        }
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What all workers of a run are told."""
+
+    recipe: Recipe
+    assets: AssetFolders
+    seed: int
+    out: Path
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: a record, or the reason why there is none."""
+
+    job: dict[str, Any]
+    record: dict[str, Any] | None
+    error: str = ""
+    rejected: tuple[dict[str, Any], ...] = ()
+
+
+class WorkerProcess:
+    """One child process. Jobs are answered in order; a child that dies gives an error."""
+
+    def __init__(self, settings: RunSettings, log: Path) -> None:
+        read_end, write_end = os.pipe()
+        self._log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.worker", str(write_end)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=[write_end],
+                text=True,
+                encoding="utf-8",
+                # Ctrl-C is the parent's to act on.
+                start_new_session=True,
+            )
+        os.close(write_end)
+        self._answers = os.fdopen(read_end, encoding="utf-8")
+        self._send(
+            {
+                "recipe": settings.recipe.model_dump(mode="json"),
+                "assets": settings.assets.as_text(absolute=True),
+                "seed": settings.seed,
+                "out": str(settings.out.resolve()),
+                "threads": settings.threads,
+                "device": settings.device,
+            }
+        )
+
+    def run(self, job: dict[str, Any]) -> Outcome:
+        """Sends a job and waits for its answer. Raises EyeglassError for the user's mistakes."""
+        self._send(job)
+        line = self._answers.readline()
+        if not line:
+            status = self._process.wait()
+            return Outcome(job, None, f"worker ended with status {status}: {self._last_words()}")
+        answer = json.loads(line)
+        if answer.get("user"):
+            raise EyeglassError(answer["error"])
+        if "rejected" in answer:
+            last = answer["rejected"][-1]
+            reason = (
+                f"no pair could be worn in {len(answer['rejected'])} attempts: {last['reason']}"
+            )
+            return Outcome(job, None, reason, tuple(answer["rejected"]))
+        return Outcome(job, answer.get("record"), answer.get("error", ""))
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def close(self, kill: bool = False) -> None:
+        """Ends the child: after its last answer, or at once."""
+        if kill:
+            self._process.kill()
+        if self._process.stdin and not self._process.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        self._process.wait()
+        self._answers.close()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        # A broken pipe is a dead child: its missing answer tells.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip("\0\n ").splitlines()
+        return lines[-1].strip() if lines else "it left no message"
+
+
+def run_jobs(
+    settings: RunSettings, jobs: Iterable[dict[str, Any]], workers: int
+) -> Iterator[Outcome]:
+    """Outcomes of jobs as they finish, from `workers` child processes.
+
+    Closing the iterator, or an exception in whoever reads it, ends the children. Raises
+    EyeglassError for what is the user's to mend.
+    """
+    todo = iter(jobs)
+    lock = threading.Lock()
+    done: queue.Queue[Outcome | BaseException | None] = queue.Queue()
+    children: list[WorkerProcess] = []
+    stop = threading.Event()
+
+    def next_job() -> dict[str, Any] | None:
+        with lock:
+            return None if stop.is_set() else next(todo, None)
+
+    def serve(number: int) -> None:
+        log = settings.out / "log" / f"worker-{number}.txt"
+        child: WorkerProcess | None = None
+        try:
+            while (job := next_job()) is not None:
+                if child is None or not child.alive():
+                    child = WorkerProcess(settings, log)
+                    children.append(child)
+                done.put(child.run(job))
+            if child is not None:
+                child.close()
+        except BaseException as error:
+            done.put(error)
+        finally:
+            done.put(None)
+
+    threads = [threading.Thread(target=serve, args=(n,), daemon=True) for n in range(workers)]
+    for thread in threads:
+        thread.start()
+    try:
+        running = workers
+        while running:
+            outcome = done.get()
+            if outcome is None:
+                running -= 1
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                yield outcome
+    finally:
+        stop.set()
+        for child in children:
+            if child.alive():
+                child.close(kill=True)
+
+
+def check_device(settings: RunSettings) -> None:
+    """Raises EyeglassError if the device asked for is not there; only a child can tell."""
+    if settings.device in ("auto", "cpu"):
+        return
+    with tempfile.TemporaryDirectory(prefix="eyeglass-") as folder:
+        child = WorkerProcess(settings, Path(folder) / "log.txt")
+        try:
+            outcome = child.run({"probe": True})
+        finally:
+            child.close(kill=True)
+    if outcome.error:
+        raise EyeglassError(f"device {settings.device} cannot be used: {outcome.error}")
+
+
+def generate(
+    settings: RunSettings,
+    description: dict[str, Any],
+    workers: int,
+    report: Callable[[Outcome], None],
+) -> tuple[dict[int, dict[str, Any]], list[Outcome]]:
+    """Renders what is missing of a dataset and brings its index in order.
+
+    description: of `pipeline.store.open_run`, whose `count` says how many samples there are.
+    report: told of each outcome. Returns the records by index, and the failures.
+    """
+    check_device(settings)
+    records = store.open_run(settings.out, description)
+    store.write_index(settings.out, records)
+    jobs = ({"index": i} for i in range(description["count"]) if i not in records)
+    failures = []
+    outcomes = run_jobs(settings, jobs, min(workers, description["count"] - len(records)))
+    for outcome in outcomes:
+        if outcome.record is None:
+            failures.append(outcome)
+        else:
+            records[outcome.job["index"]] = outcome.record
+            store.append_record(settings.out, outcome.record)
+        report(outcome)
+    store.write_index(settings.out, records)
+    store.write_failed(
+        settings.out,
+        [
+            {"index": f.job["index"], "error": f.error, "rejected": list(f.rejected)}
+            for f in sorted(failures, key=lambda f: f.job["index"])
+        ],
+    )
+    return records, failures

@@ -1,0 +1,226 @@
+"""The native dataset: paths, atomic writes, the index.
+
+    DIR/dataset.yaml                     what was asked, and the versions that made it
+    DIR/index.jsonl                      one record a finished sample, sorted by id when a run ends
+    DIR/samples/000/000012/all.png ...   the images of a sample, see `pipeline.spec.IMAGE_KEYS`
+    DIR/samples/000/000012/record.json   its record once more, so that nothing hangs on the index
+    DIR/contact.png                      up to 16 samples at a glance
+    DIR/log/                             times, messages of workers; no part of the data
+
+A sample's folder is written under a temporary name and renamed, so it is there whole or not at
+all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from pipeline.errors import DatasetError
+from pipeline.spec import IMAGE_KEYS, SampleSpec, sample_id, split_of
+from pipeline.yamlfile import one_line, read_json, read_yaml
+
+INDEX = "index.jsonl"
+DESCRIPTION = "dataset.yaml"
+FAILED = "failed.jsonl"
+_RECORD = "record.json"
+_MAX_RECORD_BYTES = 1_000_000
+
+
+def sample_folder(index: int) -> str:
+    """Folder of a sample, relative to the dataset; a thousand samples share a parent."""
+    return f"samples/{index // 1000:03d}/{sample_id(index)}"
+
+
+def make_record(
+    spec: SampleSpec, fit: Mapping[str, Any], rejected: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The line of index.jsonl of a finished sample.
+
+    fit: figures in mm and degrees. rejected: attempts before this one, with their reasons.
+    """
+    folder = sample_folder(spec.index)
+    return {
+        "id": spec.id,
+        "split": split_of(spec.head.subject),
+        "subject": spec.head.subject,
+        "expression": spec.head.expression,
+        "glasses": spec.glasses.name,
+        "nose": spec.nose,
+        "hdri": spec.light.hdri,
+        "hdri_rotation_deg": spec.light.rotation_deg,
+        "files": {key: f"{folder}/{key}.png" for key in IMAGE_KEYS},
+        "fit": dict(fit),
+        "rejected": rejected,
+        "spec": spec.model_dump(mode="json"),
+    }
+
+
+def write_sample(root: Path, record: dict[str, Any], images: Mapping[str, NDArray]) -> None:
+    """Stores a sample under `root`, replacing what a broken run may have left."""
+    final = root / sample_folder(record["spec"]["index"])
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        write_images(temporary, images)
+        (temporary / _RECORD).write_text(_line(record), encoding="utf-8")
+        if final.exists():
+            shutil.rmtree(final)
+        temporary.rename(final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_images(folder: Path, images: Mapping[str, NDArray]) -> None:
+    """`key.png` for each image: uint8 (h, w, 3) RGB, uint8 or uint16 (h, w)."""
+    for key, image in images.items():
+        (folder / f"{key}.png").write_bytes(encode_png(image))
+
+
+def encode_png(image: NDArray) -> bytes:
+    """PNG without alpha of uint8 (h, w, 3) RGB, or grey uint8 or uint16 (h, w)."""
+    ok, data = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
+    if not ok:
+        raise RuntimeError("OpenCV could not encode a PNG")
+    return data.tobytes()
+
+
+def read_image(path: Path) -> NDArray:
+    """The image as it was stored (RGB order). Raises DatasetError if it cannot be read."""
+    data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if image is None:
+        raise DatasetError(f"{path}: missing, or not a readable PNG")
+    return image[..., ::-1] if image.ndim == 3 else image
+
+
+def open_run(root: Path, description: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Makes `root` a dataset of this description, or goes on with the same one.
+
+    Returns the records of samples that are finished, by index; those below the described count
+    only. Raises DatasetError, with nothing changed, if `root` is a file, cannot be written, or
+    holds anything else; a description may differ from the one there in its count only.
+    """
+    _check_folder(root)
+    there = root / DESCRIPTION
+    if there.exists():
+        _check_same(there, read_yaml(there, DatasetError), description)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _write_atomically(there, dump_yaml(description))
+    except OSError as error:
+        raise DatasetError(f"{root}: cannot be written: {one_line(error)}") from None
+    for leftover in root.glob("samples/*/.*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    return {i: record for i, record in _finished(root) if i < description["count"]}
+
+
+def append_record(root: Path, record: dict[str, Any]) -> None:
+    """Adds a line to the index."""
+    with (root / INDEX).open("a", encoding="utf-8") as file:
+        file.write(_line(record))
+
+
+def write_index(root: Path, records: Mapping[int, dict[str, Any]]) -> None:
+    """Replaces the index by the given records, sorted."""
+    _write_atomically(root / INDEX, "".join(_line(records[i]) for i in sorted(records)))
+
+
+def write_failed(root: Path, failures: list[dict[str, Any]]) -> None:
+    """Replaces `failed.jsonl`, or removes it when there is nothing to tell."""
+    if failures:
+        _write_atomically(root / FAILED, "".join(_line(failure) for failure in failures))
+    else:
+        (root / FAILED).unlink(missing_ok=True)
+
+
+def read_index(root: Path) -> list[dict[str, Any]]:
+    """Records of a dataset in order. Raises DatasetError if `root` is none."""
+    path = root / INDEX
+    if not path.is_file():
+        raise DatasetError(f"{root}: not a dataset; {INDEX} is expected in it")
+    records = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                record = json.loads(line)
+                if not isinstance(record["files"], dict) or not isinstance(record["spec"], dict):
+                    raise ValueError
+            except (ValueError, KeyError, TypeError):
+                raise DatasetError(f"{path}: line {number} is not a record") from None
+            records.append(record)
+    return records
+
+
+def read_description(root: Path) -> dict[str, Any]:
+    """What `dataset.yaml` says. Raises DatasetError if `root` is no dataset."""
+    if not (root / DESCRIPTION).is_file():
+        raise DatasetError(f"{root}: not a dataset; {DESCRIPTION} is expected in it")
+    description = read_yaml(root / DESCRIPTION, DatasetError)
+    if not isinstance(description, dict):
+        raise DatasetError(f"{root / DESCRIPTION}: not a dataset's description")
+    return description
+
+
+def dump_yaml(data: Any) -> str:
+    """YAML in the order given."""
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _finished(root: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for path in sorted(root.glob(f"samples/*/*/{_RECORD}")):
+        if path.parent.name.isdigit():
+            yield int(path.parent.name), read_json(path, DatasetError, _MAX_RECORD_BYTES)
+
+
+def _check_folder(root: Path) -> None:
+    if root.exists() and not root.is_dir():
+        raise DatasetError(f"{root}: is a file; a folder is expected")
+    if root.is_dir() and not (root / DESCRIPTION).exists() and any(root.iterdir()):
+        raise DatasetError(f"{root}: holds other data; give an empty or new folder")
+    parent = next(p for p in (root, *root.resolve().parents) if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise DatasetError(f"{root}: cannot be written: {parent} is not a writable folder")
+
+
+def _check_same(path: Path, there: Any, wanted: dict[str, Any]) -> None:
+    if not isinstance(there, dict) or "schema_version" not in there:
+        raise DatasetError(f"{path}: not a dataset's description; give an empty or new folder")
+    was, now = _flat(there), _flat(wanted)
+    differing = [k for k in dict.fromkeys([*was, *now]) if was.get(k) != now.get(k)]
+    differing = [key for key in differing if key != "count"]
+    if differing:
+        key = differing[0]
+        raise DatasetError(
+            f"{path.parent}: holds another run: {key} was {was.get(key)!r}, "
+            f"now {now.get(key)!r}; give an empty or new folder"
+        )
+
+
+def _flat(data: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(data, dict) or not data:
+        return {path: data}
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= _flat(value, f"{path}.{key}" if path else str(key))
+    return flat
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"

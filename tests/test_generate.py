@@ -1,0 +1,224 @@
+"""The whole line, with real Blender at 64 px: from a command to files, again and again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.contact import COLUMNS
+from pipeline.spec import IMAGE_KEYS, LAYERS, split_of
+
+
+def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipeline.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def generate(out: Path, count: int, *more: str) -> subprocess.CompletedProcess[str]:
+    done = run("generate", "--scene", "smoke", "--count", count, "--out", out, *more)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def data_files(root: Path) -> dict[str, bytes]:
+    """Every file of a dataset but its log."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and "log" not in path.relative_to(root).parts
+    }
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("set") / "data"
+    done = generate(root, 3)
+    assert "3 of 3 samples" in done.stdout
+    assert "planned" in done.stdout
+    assert "delivered" in done.stdout
+    return root
+
+
+@pytest.fixture(scope="module")
+def records(dataset) -> list[dict]:
+    return [json.loads(line) for line in (dataset / "index.jsonl").read_text().splitlines()]
+
+
+def test_every_file_named_opens_with_its_size_and_kind(dataset, records):
+    assert [record["id"] for record in records] == ["000000", "000001", "000002"]
+    for record in records:
+        assert tuple(record["files"]) == IMAGE_KEYS
+        for key, path in record["files"].items():
+            image = cv2.imread(str(dataset / path), cv2.IMREAD_UNCHANGED)
+            assert image.shape == ((64, 64, 3) if key in LAYERS else (64, 64)), key
+            assert image.dtype == (np.uint16 if key == "shadow_matte" else np.uint8), key
+            if key.startswith("mask_"):
+                assert set(np.unique(image)) <= {0, 255}
+
+
+def test_records_say_what_the_issue_of_a_sample_needs(records):
+    for record in records:
+        assert record["split"] == split_of(record["subject"])
+        assert record["spec"]["head"]["expression"] == record["expression"]
+        assert record["spec"]["attempt"] == len(record["rejected"])
+        for side in ("left", "right"):
+            assert 0 <= record["fit"][f"pad_gap_{side}_mm"] <= 1.0
+            assert record["fit"][f"residual_temple_{side}_mm"] >= 0
+        text = json.dumps(record)
+        assert not any(word in text for word in ("time", "host", "cpu", str(Path.home())))
+
+
+def test_masks_and_layers_fit_together(dataset, records):
+    for record in records:
+        image = {
+            key: cv2.imread(str(dataset / path), cv2.IMREAD_UNCHANGED).astype(int)
+            for key, path in record["files"].items()
+        }
+        assert (
+            image["mask_lenses"] == np.maximum(image["mask_lens_left"], image["mask_lens_right"])
+        ).all()
+        assert not ((image["mask_legs"] > 0) & (image["mask_frame"] == 0)).any()
+        touched = image["alpha_full"] > 0
+        for key in ("mask_frame", "mask_lenses", "mask_full"):
+            assert touched[image[key] > 0].all(), key
+        assert not ((image["mask_shadow"] > 0) & (image["mask_frame"] > 0)).any()
+        # The subject's left is on the right of a picture from the front.
+        columns = np.arange(64)
+        centre = [
+            (image[key] * columns).sum() / max(1, image[key].sum())
+            for key in ("mask_lens_right", "mask_lens_left")
+        ]
+        assert centre[0] < centre[1]
+        untouched = cv2.dilate(touched.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0
+        assert (image["all"][untouched] == image["shadow"][untouched]).all()
+
+
+def test_workers_threads_and_count_change_no_byte(dataset, tmp_path):
+    generate(tmp_path / "w", 3, "--workers", "2", "--threads", "1")
+    assert data_files(tmp_path / "w") == data_files(dataset)
+    generate(tmp_path / "c", 1)
+    wanted = data_files(dataset)
+    for name, data in data_files(tmp_path / "c").items():
+        if name.startswith("samples/"):
+            assert wanted[name] == data, name
+    generate(tmp_path / "c", 3)
+    assert data_files(tmp_path / "c") == wanted
+
+
+def test_a_run_that_lost_its_index_and_a_sample_goes_on(dataset, tmp_path):
+    generate(tmp_path / "r", 3)
+    (tmp_path / "r" / "index.jsonl").write_text('{"torn')
+    folder = tmp_path / "r" / "samples" / "000" / "000001"
+    for file in folder.iterdir():
+        file.unlink()
+    (folder.parent / ".000002.77.tmp").mkdir()
+    generate(tmp_path / "r", 3)
+    assert data_files(tmp_path / "r") == data_files(dataset)
+    assert not (folder.parent / ".000002.77.tmp").exists()
+
+
+def test_one_sample_again_from_its_spec_alone(dataset, records, tmp_path):
+    record = records[1]
+    (tmp_path / "spec.json").write_text(json.dumps(record["spec"]))
+    done = run("render", "--spec", tmp_path / "spec.json", "--out", tmp_path / "a")
+    assert done.returncode == 0, done.stderr
+    blend = tmp_path / "scene.blend"
+    done = run(
+        "render",
+        "--dataset",
+        dataset,
+        "--id",
+        record["id"],
+        "--out",
+        tmp_path / "b",
+        "--blend",
+        blend,
+    )
+    assert done.returncode == 0, done.stderr
+    assert blend.stat().st_size > 100_000
+    for key, path in record["files"].items():
+        for folder in ("a", "b"):
+            again = (tmp_path / folder / f"{key}.png").read_bytes()
+            assert again == (dataset / path).read_bytes(), (folder, key)
+
+
+def test_dataset_yaml_says_what_was_asked(dataset):
+    description = yaml.safe_load((dataset / "dataset.yaml").read_text())
+    assert description["count"] == 3
+    assert description["seed"] == 0
+    assert description["scene"] == "smoke"
+    assert description["recipe"]["render"] == {"size": 64, "spp": 4, "denoise": False}
+    assert {"bpy", "numpy", "trimesh"} <= set(description["versions"])
+
+
+def test_contact_sheet_has_a_row_a_sample(dataset):
+    sheet = cv2.imread(str(dataset / "contact.png"))
+    assert sheet.shape == (22 + 3 * 196, len(COLUMNS) * 196 + 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--count 0 --out new", "'--count': 0 is not in the range"),
+        ("--count -3 --out new", "'--count': -3 is not in the range"),
+        ("--count 2 --size 0 --out new", "'--size': 0 is not in the range"),
+        ("--count 2 --scene prtrait --out new", "did you mean 'portrait'?"),
+        ("--count 2 --scene bad.yaml --out new", "bad.yaml: $.camera.focl_mm: unknown key"),
+        ("--count 2 --scene torn.yaml --out new", "torn.yaml: not valid YAML"),
+        ("--count 2 --out file.txt", "file.txt: is a file"),
+        ("--count 2 --out other", "other: holds other data"),
+        ("--count 2 --out {set} --seed 9", "seed was 0, now 9"),
+        ("--count 2 --out new --heads nowhere", "nowhere: not a folder"),
+        ("--count 2 --out new --hdri worlds", "sun.hdr: not a readable HDR image"),
+        ("--count 2 --out new --glasses other", "other: holds no meshes"),
+        ("--count 2 --out new --device cuda", "no cuda device here"),
+        ("--count 2", "Missing option '--out'"),
+        ("--count 2 --out new --cuont 3", "No such option"),
+    ],
+)
+def test_bad_input_is_one_line_status_two_and_nothing_written(dataset, tmp_path, words, said):
+    (tmp_path / "bad.yaml").write_text("camera: {focl_mm: 50}")
+    (tmp_path / "torn.yaml").write_text("camera: {")
+    (tmp_path / "file.txt").write_text("mine")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    (tmp_path / "worlds").mkdir()
+    (tmp_path / "worlds" / "sun.hdr").write_text("not an image")
+    before = data_files(tmp_path), data_files(dataset)
+    more = [] if "--scene" in words else ["--scene", "smoke"]
+    done = run("generate", *words.format(set=dataset).split(), *more, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert (data_files(tmp_path), data_files(dataset)) == before
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"nose": 7}, "$.nose: input should be less than or equal to 3"),
+        ({"colour": 1}, "$.colour: unknown key"),
+        ({"head": {"subject": "person-000001", "sha256": "0" * 64, "expression": "1_neutral"}},
+         "'person-000001' has changed"),
+        ({"head": {"subject": "../etc/passwd", "sha256": "0" * 64, "expression": "1_neutral"}},
+         "$.head.subject: "),
+    ],
+)  # fmt: skip
+def test_a_spec_that_is_not_of_this_catalogue_is_refused(records, tmp_path, change, said):
+    (tmp_path / "spec.json").write_text(json.dumps(records[0]["spec"] | change))
+    done = run("render", "--spec", tmp_path / "spec.json", "--out", tmp_path / "a")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert not (tmp_path / "a").exists()
