@@ -91,7 +91,13 @@ def commands() -> None:
     "--scene", default="portrait", show_default=True, metavar="NAME|FILE",
     help="A scene's name or a recipe of your own.",
 )  # fmt: skip
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="The same seed draws the same samples.",
+)
 @click.option("--size", type=click.IntRange(16, 8192), help="Width and height in pixels.")
 @click.option("--spp", type=click.IntRange(1, 65536), help="Samples per pixel.")
 @click.option("--denoise/--no-denoise", default=None, help="Denoise the RGB layers.")
@@ -142,7 +148,13 @@ def generate(
 @click.option("--spec", type=click.Path(path_type=Path), metavar="FILE", help="A spec as JSON.")
 @click.option("--dataset", type=click.Path(path_type=Path), metavar="DIR", help="With --id.")
 @click.option("--id", "sample", metavar="ID", help="A sample of the dataset.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DEST")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DEST",
+    help="Folder for the images, new or empty.",
+)
 @click.option(
     "--blend", type=click.Path(path_type=Path), metavar="FILE.blend",
     help="Also save the scene, to open in Blender.",
@@ -181,8 +193,20 @@ def render(
 @commands.command(epilog=_EXAMPLE + "eyeglass fit person-000003 aviator --nose 1.5 --json")
 @click.argument("head")
 @click.argument("glasses")
-@click.option("--nose", type=click.FloatRange(0, 3), default=0.0, show_default=True)
-@click.option("--expression", default="1_neutral", show_default=True, metavar="NAME")
+@click.option(
+    "--nose",
+    type=click.FloatRange(0, 3),
+    default=0.0,
+    show_default=True,
+    help="Where the pads rest: each unit is 3 mm down the nose.",
+)
+@click.option(
+    "--expression",
+    default="1_neutral",
+    show_default=True,
+    metavar="NAME",
+    help="Of a built-in person; see `eyeglass assets`.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE.glb", help="Save head and glasses."
 )
@@ -216,8 +240,16 @@ def assets(heads: Path | None, glasses: Path | None, hdri: Path | None) -> None:
 
 @commands.command(epilog=_EXAMPLE + "eyeglass export set --format lyu --out set-lyu")
 @click.argument("dataset", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--format", "form", type=click.Choice(("lyu",)), required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DEST")
+@click.option(
+    "--format", "form", type=click.Choice(("lyu",)), required=True, help="Form of the files."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DEST",
+    help="New or empty folder.",
+)
 def export(dataset: Path, form: str, out: Path) -> None:
     """Write the dataset DIR in a form that trainers read, into the new folder DEST.
 

@@ -19,7 +19,7 @@ from pipeline.catalog.catalog import Catalog, open_catalog
 from pipeline.contact import MAX_SAMPLES, contact_sheet
 from pipeline.errors import DatasetError, RecipeError
 from pipeline.plan import check_names, draw
-from pipeline.recipe import Recipe, load_recipe, parse_recipe
+from pipeline.recipe import Choice, Recipe, load_recipe, parse_recipe
 from pipeline.run import AssetFolders, Outcome, RunSettings, generate, run_jobs
 from pipeline.spec import SCHEMA_VERSION, SampleSpec, parse_spec
 from pipeline.yamlfile import one_line, read_json
@@ -50,6 +50,7 @@ def generate_dataset(request: Request) -> int:
     """
     recipe = _with_overrides(load_recipe(request.scene), request.render)
     catalog = open_catalog(request.assets.heads, request.assets.glasses, request.assets.hdri)
+    recipe = _for_folders(recipe, request.assets, catalog)
     check_names(recipe, catalog, request.scene)
     settings = RunSettings(
         recipe, request.assets, request.seed, request.out, request.threads, request.device
@@ -169,6 +170,25 @@ def render_spec(
 def _with_overrides(recipe: Recipe, render: dict[str, Any]) -> Recipe:
     given = {key: value for key, value in render.items() if value is not None}
     return recipe.model_copy(update={"render": recipe.render.model_copy(update=given)})
+
+
+def _for_folders(recipe: Recipe, assets: AssetFolders, catalog: Catalog) -> Recipe:
+    """The recipe with 'all' in place of choices among built-in assets that a folder replaces.
+
+    A choice that names one of the folder's own assets stays as it is.
+    """
+    changes: dict[str, Any] = {}
+    if assets.heads:
+        changes["expressions"] = "all"
+    if assets.glasses and catalog.glasses.keys().isdisjoint(_names(recipe.glasses)):
+        changes["glasses"] = "all"
+    if assets.hdri and catalog.lights.keys().isdisjoint(_names(recipe.light.hdri)):
+        changes["light"] = recipe.light.model_copy(update={"hdri": "all"})
+    return recipe.model_copy(update=changes)
+
+
+def _names(choice: Choice) -> list[str]:
+    return [choice] if isinstance(choice, str) else list(choice)
 
 
 class _Progress:

@@ -67,13 +67,14 @@ class WorkerProcess:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.worker", str(write_end)],
+                [sys.executable, "-P", "-m", "pipeline.worker", str(write_end)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 pass_fds=[write_end],
                 text=True,
                 encoding="utf-8",
+                # -P keeps a folder named pipeline where the user stands from being imported.
                 # Ctrl-C is the parent's to act on.
                 start_new_session=True,
             )

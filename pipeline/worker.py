@@ -15,20 +15,25 @@ Answers: {"record": {...}}, {"rejected": [...]} when no attempt can be worn, or
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from pipeline.blender import device, layers, scene
 from pipeline.catalog.catalog import Catalog, open_catalog
 from pipeline.errors import EyeglassError
 from pipeline.finish import finish
 from pipeline.fit import Fit, fit, posed_parts
-from pipeline.geometry import Head
+from pipeline.geometry import Eyewear, Head, Surface
 from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, parse_recipe
+from pipeline.skin import SkinSurface
 from pipeline.spec import SampleSpec, parse_spec
 from pipeline.store import make_record, write_images, write_sample
 
@@ -45,25 +50,33 @@ class Worker:
         self.machine = device.select(settings["device"], settings["threads"])
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a job; see the module's docstring for both."""
         if "probe" in job:
             return {}
         if "index" in job:
             return self._make_sample(job["index"])
         spec = parse_spec(job["spec"], "spec")
-        head = self.catalog.head(spec.head)
-        worn = self._fit(spec, head)
-        write_images(Path(job["dest"]), self._render(spec, head, worn, job["blend"]))
-        return {"record": make_record(spec, fit_record(worn), [])}
+        head, eyewear = self.catalog.head(spec.head), self.catalog.eyewear(spec.glasses)
+        worn = fit(head, eyewear, spec.nose, self.recipe.limits)
+        images = self._render(spec, head, posed_parts(eyewear, worn))
+        write_images(Path(job["dest"]), images)
+        if job["blend"]:
+            scene.save_blend(Path(job["blend"]))
+        return {"record": make_record(spec, fit_record(worn, head, eyewear), [])}
 
     def _make_sample(self, index: int) -> dict[str, Any]:
         rejected: list[dict[str, Any]] = []
+        skin: SkinSurface | None = None
         for attempt in range(MAX_ATTEMPTS):
             spec = draw(self.recipe, self.catalog, self.seed, index, attempt)
-            head = self.catalog.head(spec.head)
-            worn = self._fit(spec, head)
+            head, eyewear = self.catalog.head(spec.head), self.catalog.eyewear(spec.glasses)
+            # Attempts share the head, so what is looked up in its skin is built once.
+            skin = skin or SkinSurface(head)
+            worn = fit(head, eyewear, spec.nose, self.recipe.limits, skin=skin)
             if worn.accepted:
-                record = make_record(spec, fit_record(worn), rejected)
-                write_sample(self.out, record, self._render(spec, head, worn))
+                record = make_record(spec, fit_record(worn, head, eyewear), rejected)
+                images = self._render(spec, head, posed_parts(eyewear, worn))
+                write_sample(self.out, record, images)
                 return {"record": record}
             rejected.append(
                 {
@@ -75,24 +88,24 @@ class Worker:
             )
         return {"rejected": rejected}
 
-    def _fit(self, spec: SampleSpec, head: Head) -> Fit:
-        return fit(head, self.catalog.eyewear(spec.glasses), spec.nose, self.recipe.limits)
-
     def _render(
-        self, spec: SampleSpec, head: Head, worn: Fit, blend: str | None = None
-    ) -> dict[str, Any]:
-        parts = posed_parts(self.catalog.eyewear(spec.glasses), worn)
+        self, spec: SampleSpec, head: Head, parts: Mapping[str, Surface]
+    ) -> dict[str, NDArray]:
         light = self.catalog.light(spec.light)
         built = scene.build(spec, head, parts, light.path, self.machine)
-        images = finish(spec, layers.render(built))
-        if blend:
-            scene.save_blend(Path(blend))
-        return images
+        return finish(spec, layers.render(built))
 
 
-def fit_record(worn: Fit) -> dict[str, float]:
-    """Figures of a fit as they are recorded: micrometres are finer than anything they mean."""
-    return {name: round(float(value), 4) + 0.0 for name, value in sorted(worn.figures.items())}
+def fit_record(worn: Fit, head: Head, eyewear: Eyewear) -> dict[str, Any]:
+    """A fit as it is recorded, to 0.1 micrometre: figures by name, null where there is none.
+
+    `unit` says in what unit each mesh was read, 'scaled' where none fitted.
+    """
+    figures = {
+        name: round(float(value), 4) + 0.0 if math.isfinite(value) else None
+        for name, value in sorted(worn.figures.items())
+    }
+    return {**figures, "unit": {"head": head.unit, "glasses": eyewear.unit}}
 
 
 def main() -> None:

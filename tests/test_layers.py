@@ -12,6 +12,7 @@ from pipeline.blender import layers, scene, shading
 from pipeline.blender.device import Machine
 from pipeline.blender.frames import blender_points, turned_world
 from pipeline.camera import face_centre, project
+from pipeline.catalog.light import face_irradiance, read_hdr
 from pipeline.finish import finish
 from pipeline.fit import fit, posed_parts
 from pipeline.spec import LAYERS
@@ -125,15 +126,16 @@ def test_threads_and_what_was_rendered_before_change_no_byte(worn_spec, catalog)
 
 
 def test_a_grey_wall_before_the_camera_comes_out_at_the_predicted_exposure(worn_spec, catalog):
-    """A Lambertian card of reflectance 0.35 that faces as the head does shows 0.30 linear."""
+    """A Lambertian card of reflectance 0.35 shows 0.35 E / pi; here exposed to be 0.30."""
     spec = with_render(worn_spec("round"), spp=256, size=16)
     camera = spec.camera.model_copy(update={"yaw_deg": 0.0, "pitch_deg": 0.0})
     for name, rotation in (("studio", 0), ("courtyard", 70), ("sunset", 200)):
         entry = catalog.lights[name]
+        irradiance = face_irradiance(read_hdr(entry.path), rotation)
         light = spec.light.model_copy(
             update={
                 "hdri": name, "sha256": entry.sha256, "rotation_deg": rotation,
-                "exposure_ev": entry.exposure_ev(rotation),
+                "exposure_ev": float(np.log2(0.30 * np.pi / (0.35 * irradiance))),
             }
         )  # fmt: skip
         lit = spec.model_copy(update={"camera": camera, "light": light})

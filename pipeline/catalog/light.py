@@ -32,16 +32,21 @@ class Light:
     def exposure_ev(self, rotation_deg: float) -> float:
         """Stops that bring a face of middle reflectance to the middle tone.
 
-        The world is turned by `rotation_deg`, as in `LightSpec`; the face looks along the head's
-        z. Lambert: radiance = reflectance * irradiance / pi.
+        The world is turned by `rotation_deg`, as in `LightSpec`. Metered half on the front of the
+        face and half on its brighter cheek, so that a sun from the side does not burn it out.
+        Lambert: radiance = reflectance * irradiance / pi.
         """
-        irradiance = face_irradiance(_small_map(self.path), rotation_deg)
+        world = _small_map(self.path)
+        front, *cheeks = (face_irradiance(world, rotation_deg, yaw) for yaw in (0.0, -60.0, 60.0))
+        irradiance = (front + max(front, *cheeks)) / 2
         radiance = MIDDLE_REFLECTANCE * max(irradiance, 1e-6) / np.pi
         return float(np.log2(TARGET_FACE_VALUE / radiance))
 
 
-def face_irradiance(world: NDArray[np.float32], rotation_deg: float) -> float:
+def face_irradiance(world: NDArray[np.float32], rotation_deg: float, yaw_deg: float = 0.0) -> float:
     """Irradiance of luminance on a face, from an equirectangular map (h, w, 3), first row on top.
+
+    `yaw_deg` turns the face to the subject's left.
 
     Blender's convention: the column's middle fraction u in 0..1 looks along the azimuth
     (0.5 - u) * 360 degrees from +x towards +y, and the unturned face looks along -y.
@@ -49,7 +54,7 @@ def face_irradiance(world: NDArray[np.float32], rotation_deg: float) -> float:
     height, width = world.shape[:2]
     azimuth = (0.5 - (np.arange(width) + 0.5) / width) * 2 * np.pi
     altitude = (0.5 - (np.arange(height) + 0.5) / height) * np.pi
-    facing = np.deg2rad(-90.0 - rotation_deg)
+    facing = np.deg2rad(-90.0 - rotation_deg + yaw_deg)
     cosine = np.maximum(np.cos(altitude)[:, None] * np.cos(azimuth - facing)[None, :], 0.0)
     solid_angle = np.cos(altitude)[:, None] * (np.pi / height) * (2 * np.pi / width)
     luminance = world @ np.array([0.2126, 0.7152, 0.0722])

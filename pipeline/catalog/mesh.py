@@ -67,12 +67,23 @@ def load_head(path: Path | str) -> Head:
     if not skins:
         skins, extras = extras, []
     skins.sort(key=lambda p: -len(p.surface.faces))
-    surfaces = {("skin" if i == 0 else f"skin_{i + 1}"): p.surface for i, p in enumerate(skins)}
+    surfaces = {
+        ("skin" if i == 0 else f"skin_{i + 1}"): _fleshed(p.surface) for i, p in enumerate(skins)
+    }
     surfaces |= {f"extra_{i + 1}": piece.surface for i, piece in enumerate(extras)}
     head = Head(path.stem, surfaces, frame.anchors, unit=frame.unit)
     vertices = np.concatenate([piece.surface.vertices for piece in skins])
     _check_anchors(sidecar_path(path), vertices, head, head_upside_down)
     return head
+
+
+def _fleshed(surface: Surface) -> Surface:
+    """Without its material if that is a modeller's plain grey: the renderer knows better skin."""
+    material = surface.material
+    if material is None or material.texture is not None:
+        return surface
+    grey = max(material.base_color) - min(material.base_color) < 0.02
+    return replace(surface, material=None) if grey else surface
 
 
 def load_eyewear(path: Path | str) -> Eyewear:
@@ -186,6 +197,11 @@ def _piece(path: Path, mesh: trimesh.Trimesh, matrix: FloatArray, name: str, glt
     return Piece(name, label, surface, opacity)
 
 
+def _index(given: Any) -> float:
+    """Index of refraction; files switch refraction off by 1, which no lens is made of."""
+    return float(given) if isinstance(given, int | float) and given >= 1.2 else 1.5
+
+
 def _material(source: Any, gltf: _Gltf) -> tuple[Material | None, float]:
     """A material as ours, and its opacity from 0 to 1."""
     if source is None:
@@ -202,7 +218,7 @@ def _material(source: Any, gltf: _Gltf) -> tuple[Material | None, float]:
                 metallic=1.0 if source.metallicFactor is None else float(source.metallicFactor),
                 roughness=1.0 if source.roughnessFactor is None else float(source.roughnessFactor),
                 transmission=float(transmission),
-                ior=float(extensions.get("KHR_materials_ior", {}).get("ior", 1.5)),
+                ior=_index(extensions.get("KHR_materials_ior", {}).get("ior", 1.5)),
                 texture=_texture(source.baseColorTexture),
             ),
             opacity,
