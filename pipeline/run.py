@@ -59,7 +59,10 @@ class Outcome:
 
 
 class WorkerProcess:
-    """One child process. Jobs are answered in order; a child that dies gives an error."""
+    """One child process. Jobs are answered in order; a child that dies gives an error.
+
+    Raises EyeglassError if the child cannot start, or cannot meet the settings.
+    """
 
     def __init__(self, settings: RunSettings, log: Path) -> None:
         read_end, write_end = os.pipe()
@@ -90,15 +93,19 @@ class WorkerProcess:
                 "device": settings.device,
             }
         )
+        answer = self._answer()
+        if answer is None or "error" in answer:
+            self.close(kill=True)
+            reason = answer["error"] if answer else self._last_words()
+            raise EyeglassError(reason if answer else f"a worker could not start: {reason}")
 
     def run(self, job: dict[str, Any]) -> Outcome:
         """Sends a job and waits for its answer. Raises EyeglassError for the user's mistakes."""
         self._send(job)
-        line = self._answers.readline()
-        if not line:
+        answer = self._answer()
+        if answer is None:
             status = self._process.wait()
             return Outcome(job, None, f"worker ended with status {status}: {self._last_words()}")
-        answer = json.loads(line)
         if answer.get("user"):
             raise EyeglassError(answer["error"])
         if "rejected" in answer:
@@ -128,6 +135,10 @@ class WorkerProcess:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
+
+    def _answer(self) -> dict[str, Any] | None:
+        line = self._answers.readline()
+        return json.loads(line) if line else None
 
     def _last_words(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip("\0\n ").splitlines()
@@ -190,16 +201,9 @@ def run_jobs(
 
 def check_device(settings: RunSettings) -> None:
     """Raises EyeglassError if the device asked for is not there; only a child can tell."""
-    if settings.device in ("auto", "cpu"):
-        return
-    with tempfile.TemporaryDirectory(prefix="eyeglass-") as folder:
-        child = WorkerProcess(settings, Path(folder) / "log.txt")
-        try:
-            outcome = child.run({"probe": True})
-        finally:
-            child.close(kill=True)
-    if outcome.error:
-        raise EyeglassError(f"device {settings.device} cannot be used: {outcome.error}")
+    if settings.device not in ("auto", "cpu"):
+        with tempfile.TemporaryDirectory(prefix="eyeglass-") as folder:
+            WorkerProcess(settings, Path(folder) / "log.txt").close()
 
 
 def generate(
@@ -218,14 +222,18 @@ def generate(
     store.write_index(settings.out, records)
     jobs = ({"index": i} for i in range(description["count"]) if i not in records)
     failures = []
-    outcomes = run_jobs(settings, jobs, min(workers, description["count"] - len(records)))
-    for outcome in outcomes:
-        if outcome.record is None:
-            failures.append(outcome)
-        else:
-            records[outcome.job["index"]] = outcome.record
-            store.append_record(settings.out, outcome.record)
-        report(outcome)
+    try:
+        outcomes = run_jobs(settings, jobs, min(workers, description["count"] - len(records)))
+        for outcome in outcomes:
+            if outcome.record is None:
+                failures.append(outcome)
+            else:
+                records[outcome.job["index"]] = outcome.record
+                store.append_record(settings.out, outcome.record)
+            store.log(settings.out, {"index": outcome.job["index"], "error": outcome.error})
+            report(outcome)
+    finally:
+        store.remove_leftovers(settings.out)
     store.write_index(settings.out, records)
     store.write_failed(
         settings.out,

@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from pipeline.yamlfile import one_line, read_json, read_yaml
 INDEX = "index.jsonl"
 DESCRIPTION = "dataset.yaml"
 FAILED = "failed.jsonl"
+LOG = "log/run.jsonl"
 _RECORD = "record.json"
 _MAX_RECORD_BYTES = 1_000_000
 
@@ -120,9 +122,20 @@ def open_run(root: Path, description: dict[str, Any]) -> dict[int, dict[str, Any
         _write_atomically(there, dump_yaml(description))
     except OSError as error:
         raise DatasetError(f"{root}: cannot be written: {one_line(error)}") from None
+    remove_leftovers(root)
+    return {i: record for i, record in _finished(root) if i < description["count"]}
+
+
+def remove_leftovers(root: Path) -> None:
+    """Removes what workers that were killed had begun to write."""
     for leftover in root.glob("samples/*/.*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
-    return {i: record for i, record in _finished(root) if i < description["count"]}
+
+
+def log(root: Path, event: Mapping[str, Any]) -> None:
+    """Adds a line with the time of day to the run's log."""
+    with (root / LOG).open("a", encoding="utf-8") as file:
+        file.write(_line({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}))
 
 
 def append_record(root: Path, record: dict[str, Any]) -> None:
@@ -198,12 +211,15 @@ def _check_same(path: Path, there: Any, wanted: dict[str, Any]) -> None:
         raise DatasetError(f"{path}: not a dataset's description; give an empty or new folder")
     was, now = _flat(there), _flat(wanted)
     differing = [k for k in dict.fromkeys([*was, *now]) if was.get(k) != now.get(k)]
-    differing = [key for key in differing if key != "count"]
-    if differing:
-        key = differing[0]
+    other = next((key for key in differing if key != "count"), None)
+    if other is not None:
         raise DatasetError(
-            f"{path.parent}: holds another run: {key} was {was.get(key)!r}, "
-            f"now {now.get(key)!r}; give an empty or new folder"
+            f"{path.parent}: holds another run: {other} was {was.get(other)!r}, "
+            f"now {now.get(other)!r}; give an empty or new folder"
+        )
+    if differing and not (isinstance(was["count"], int) and was["count"] < now["count"]):
+        raise DatasetError(
+            f"{path.parent}: holds a run of {was['count']} samples; a run can grow, not shrink"
         )
 
 

@@ -7,9 +7,8 @@ that is no place for answers.
 First line: the settings (recipe, assets, seed, out, threads, device). Then jobs:
 {"index": i}                                 draw, fit, render and store sample i
 {"spec": {...}, "dest": DIR, "blend": FILE}  render one spec into DIR
-{"probe": true}                              nothing: the settings can be met
-Answers: {"record": {...}}, {"rejected": [...]} when no attempt can be worn, or
-{"error": text, "user": true if it is the user's to mend}.
+Answers: {"ready": true} to the settings; then {"record": {...}}, {"rejected": [...]} when no
+attempt can be worn, or {"error": text, "user": true if it is the user's to mend}.
 """
 
 from __future__ import annotations
@@ -51,8 +50,6 @@ class Worker:
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """The answer to a job; see the module's docstring for both."""
-        if "probe" in job:
-            return {}
         if "index" in job:
             return self._make_sample(job["index"])
         spec = parse_spec(job["spec"], "spec")
@@ -118,8 +115,9 @@ def main() -> None:
             message = json.loads(line)
             if worker is None:
                 worker = Worker(message)
-                continue
-            answer = worker.run(message)
+                answer: dict[str, Any] = {"ready": True}
+            else:
+                answer = worker.run(message)
         except EyeglassError as error:
             answer = {"error": str(error), "user": True}
         except Exception:
