@@ -47,15 +47,9 @@ def _skin(name: str, who: Appearance) -> bpy.types.Material:
     lips = shader.attribute("lips")["Fac"]
     mouth = shader.attribute("mouth_inside")["Fac"]
     scalp = _hair_share(shader, who, rest)
-    pores = _noise(shader, rest, scale=1.1, detail=4.0)
-    lumps = _noise(shader, rest, scale=0.12, detail=3.0)
-    relief = shader.math("ADD", shader.math("MULTIPLY", pores, 0.45), lumps)
-    bump = shader.node(
-        "ShaderNodeBump", {"Strength": 0.22, "Distance": 0.45 * _MM, "Height": relief}
-    )
-    oily = _noise(shader, rest, scale=0.03, detail=2.0)
-    rough = shader.math("ADD", 0.42, shader.math("MULTIPLY", oily, 0.2))
-    rough = shader.math("SUBTRACT", rough, shader.math("MULTIPLY", lips, 0.12))
+    pores = _noise(shader, rest, scale=0.9, detail=3.0)
+    bump = shader.node("ShaderNodeBump", {"Strength": 0.2, "Distance": 0.3 * _MM, "Height": pores})
+    rough = shader.math("SUBTRACT", 0.5, shader.math("MULTIPLY", lips, 0.15))
     rough = shader.math("ADD", rough, shader.math("MULTIPLY", scalp, 0.2), clamp=True)
     node = shader.node(
         "ShaderNodeBsdfPrincipled",
@@ -77,9 +71,9 @@ def _skin(name: str, who: Appearance) -> bpy.types.Material:
 
 def _skin_color(shader: Shader, who: Appearance, rest: Any) -> Any:
     """Base skin, mottled by blood and pigment, with freckles, lips, lids, brows and scalp."""
-    flush = (who.skin[0], who.skin[1] * 0.82, who.skin[2] * 0.8)
-    pale = tuple(min(1.0, c * 1.1) for c in who.skin)
-    blotches = shader.ramp(_noise(shader, rest, scale=0.045, detail=5.0), 0.35, 0.7)
+    flush = (who.skin[0] * 0.98, who.skin[1] * 0.88, who.skin[2] * 0.87)
+    pale = tuple(min(1.0, c * 1.05) for c in who.skin)
+    blotches = shader.ramp(_noise(shader, rest, scale=0.05, detail=3.0), 0.3, 0.75)
     color = shader.mix(blotches, pale, flush)
     spots = shader.ramp(_noise(shader, rest, scale=0.35, detail=2.0), 0.62, 0.72)
     brown = _rgb(tuple(c * f for c, f in zip(who.skin, (0.55, 0.42, 0.36), strict=True)))
@@ -96,12 +90,10 @@ def _skin_color(shader: Shader, who: Appearance, rest: Any) -> Any:
 def _hair_share(shader: Shader, who: Appearance, rest: Any) -> Any:
     """Share of close-cropped hair on the scalp, with a ragged hairline."""
     scalp = shader.attribute("scalp")["Fac"]
-    grain = _noise(shader, rest, scale=1.6, detail=3.0)
-    edge = shader.math(
-        "ADD", scalp, shader.math("MULTIPLY", shader.math("SUBTRACT", grain, 0.5), 0.5)
-    )
-    share = shader.ramp(edge, 0.35, 0.75)
-    return shader.math("MULTIPLY", share, 0.35 + 0.6 * who.stubble)
+    grain = _noise(shader, rest, scale=0.8, detail=3.0)
+    ragged = shader.math("MULTIPLY", shader.math("SUBTRACT", grain, 0.5), 0.9)
+    share = shader.ramp(shader.math("ADD", scalp, ragged), 0.15, 0.95)
+    return shader.math("MULTIPLY", share, 0.3 + 0.6 * who.stubble)
 
 
 def _brow_share(shader: Shader, who: Appearance, rest: Any) -> Any:
