@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ _DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
 
 def main() -> None:
     """Entry point. A user's mistake is one line on standard error and exit status 2."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         status = commands.main(standalone_mode=False)
     except click.exceptions.Abort:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,26 @@ def test_a_run_that_lost_its_index_and_a_sample_goes_on(dataset, tmp_path):
     generate(tmp_path / "r", 3)
     assert data_files(tmp_path / "r") == data_files(dataset)
     assert not (folder.parent / ".000002.77.tmp").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(dataset, tmp_path, number):
+    words = ["generate", "--scene", "smoke", "--count", "3", "--out", str(tmp_path / "r")]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline().startswith("000000")
+    child.send_signal(number)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert said.strip().startswith("Interrupted;")
+    assert not list((tmp_path / "r").rglob("*.tmp"))
+    generate(tmp_path / "r", 3)
+    assert data_files(tmp_path / "r") == data_files(dataset)
 
 
 def test_one_sample_again_from_its_spec_alone(dataset, records, tmp_path):
