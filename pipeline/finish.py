@@ -30,7 +30,7 @@ INFLUENCE_RADIUS_PX = 2
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """Share of each pixel covered, (h, w) float32 in 0..1, hidden parts left out.
+    """Share of each pixel's square covered, (h, w) float32 in 0..1, hidden parts left out.
 
     frame: rims, bridge, pads and temples, also where seen through a clear lens. legs: the
     temples' part of it. lens_left, lens_right: a lens is in front. full: any eyewear in front.
@@ -67,7 +67,9 @@ def finish(spec: SampleSpec, rendering: Rendering) -> dict[str, NDArray]:
     }
     clean = {layer: rendering.denoised[layer] * gain for layer in LAYERS}
     coverage = rendering.coverage
-    images |= coverage_masks(coverage)
+    # Only camera rays tell these two layers apart, and only the eyewear's own pixels take them.
+    touched = np.any(rendering.noisy["all"] != rendering.noisy["shadow"], axis=2)
+    images |= coverage_masks(coverage, touched)
     tied_shadow = influenced(rendering.noisy["all"], rendering.noisy["glass"])
     images["mask_shadow"] = shadow_mask(clean["all"], clean["glass"], tied_shadow, coverage)
     tied_matte = influenced(rendering.noisy["shadow"], rendering.noisy["face"])
@@ -88,9 +90,13 @@ def to_uint8(values: Float32) -> UInt8:
     return (values * 255.0 + 0.5).astype(np.uint8)
 
 
-def coverage_masks(coverage: Coverage) -> dict[str, UInt8]:
-    """The masks that are coverage cut at one half, and `alpha_full` (1..255 where touched)."""
-    touched = (coverage.full > 0).astype(np.uint8)
+def coverage_masks(coverage: Coverage, touched: NDArray[np.bool_]) -> dict[str, UInt8]:
+    """The masks that are coverage cut at one half, and `alpha_full`.
+
+    The latter is at least 1 where the eyewear is `touched` (h, w) by the picture's filter, which
+    reaches further than a pixel's own square.
+    """
+    touched = touched | (coverage.full > 0)
     return {
         "mask_frame": _cut(coverage.frame),
         "mask_lens_left": _cut(coverage.lens_left),
@@ -98,7 +104,7 @@ def coverage_masks(coverage: Coverage) -> dict[str, UInt8]:
         "mask_lenses": np.maximum(_cut(coverage.lens_left), _cut(coverage.lens_right)),
         "mask_legs": _cut(coverage.legs),
         "mask_full": _cut(coverage.full),
-        "alpha_full": np.maximum(to_uint8(np.clip(coverage.full, 0, 1)), touched),
+        "alpha_full": np.maximum(to_uint8(np.clip(coverage.full, 0, 1)), touched.astype(np.uint8)),
     }
 
 

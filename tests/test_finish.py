@@ -43,11 +43,16 @@ def test_every_byte_survives_the_way_to_linear_and_back():
 
 def test_masks_cut_at_one_half_and_alpha_keeps_the_faintest_touch():
     part = np.array([[0, 0.0001, 0.4999, 0.5]], np.float32)
-    masks = coverage_masks(coverage(frame=part, lens_left=part, full=part))
+    masks = coverage_masks(coverage(frame=part, lens_left=part, full=part), part > 0)
     assert masks["mask_frame"].tolist() == [[0, 0, 0, 255]]
     assert masks["mask_lenses"].tolist() == [[0, 0, 0, 255]]
     assert masks["mask_lens_right"].tolist() == [[0, 0, 0, 0]]
     assert masks["alpha_full"].tolist() == [[0, 1, 127, 128]]
+
+
+def test_alpha_is_one_where_only_the_filter_touches():
+    touched = np.array([[False, True, False, False]])
+    assert coverage_masks(coverage(), touched)["alpha_full"].tolist() == [[0, 1, 0, 0]]
 
 
 def test_shadow_rule_of_lyu_at_its_threshold():
