@@ -143,8 +143,9 @@ class Hinge:
 class Eyewear:
     """A pair of glasses with open temples, ready to be fitted and rendered.
 
-    parts: keys out of `EYEWEAR_PARTS`. `holes` is the number of lens openings that the frame
-    closes all round, seen from the front with temples hidden: 2 for full rims, 0 for rimless.
+    parts: keys out of `EYEWEAR_PARTS`. `holes` is the number of openings that the
+    frame closes all round, seen from the front with temples hidden: 2 for full rims, 3 with a
+    double bridge, 0 for rimless.
     """
 
     name: str

@@ -12,10 +12,12 @@ from pipeline.blender import layers, scene, shading
 from pipeline.blender.device import Machine
 from pipeline.blender.frames import blender_points, turned_world
 from pipeline.camera import face_centre, project
+from pipeline.catalog.catalog import open_catalog
 from pipeline.catalog.light import face_irradiance, read_hdr
-from pipeline.finish import finish
+from pipeline.finish import coverage_masks, finish
 from pipeline.fit import fit, posed_parts
-from pipeline.spec import LAYERS
+from pipeline.plan import draw
+from pipeline.spec import LAYERS, GlassesSpec
 
 ONE = Machine(threads=1, device="CPU")
 TWO = Machine(threads=2, device="CPU")
@@ -157,3 +159,34 @@ def test_a_grey_wall_before_the_camera_comes_out_at_the_predicted_exposure(worn_
         shown = layers.render_layer(built, "all")[0][6:10, 6:10] * 2.0**light.exposure_ev
         luminance = float((shown @ np.array([0.2126, 0.7152, 0.0722])).mean())
         assert luminance == pytest.approx(0.30, rel=0.08), name
+
+
+@pytest.mark.parametrize("design", sorted(open_catalog().glasses))
+def test_frame_has_the_holes_its_design_declares(design, smoke, catalog):
+    """From the front, temples hidden; an opening counts above 0.05% of the picture."""
+    entry = catalog.glasses[design]
+    spec = draw(smoke, catalog, 0, 0)
+    spec = with_render(spec, size=256, spp=1).model_copy(
+        update={
+            "glasses": GlassesSpec(name=design, sha256=entry.sha256, choice=dict(entry.typical())),
+            "camera": spec.camera.model_copy(
+                update={"yaw_deg": 0.0, "pitch_deg": 0.0, "roll_deg": 0.0}
+            ),
+        }
+    )
+    built = build(spec, catalog)
+    for name in ("temple_left", "temple_right"):
+        built.label_eyewear[name].hide_render = True
+    coverage = layers.render_coverage(built, hide_head=True)
+    frame = coverage_masks(coverage, coverage.full > 0)["mask_frame"]
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        (frame == 0).astype(np.uint8), connectivity=4
+    )
+    border = set(np.unique(np.r_[labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    holes = [
+        i
+        for i in range(1, count)
+        if i not in border and stats[i, cv2.CC_STAT_AREA] > 0.0005 * frame.size
+    ]
+    assert frame.any()
+    assert len(holes) == catalog.eyewear(spec.glasses).holes

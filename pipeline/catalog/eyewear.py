@@ -275,7 +275,7 @@ def build_eyewear(design: Design, choice: Choice) -> Eyewear:
         anchors=Anchors(ear, ear * flip, nose, nose * flip),
         hinge_left=Hinge(front.hinge, up),
         hinge_right=Hinge(front.hinge * flip, up),
-        holes=0 if rimless else 2,
+        holes=0 if rimless else 3 if design.bridge == "double" else 2,
     )
 
 
