@@ -22,7 +22,12 @@ from pipeline.wearing import SIDES, EyewearShape, Temple
 _HINGE_RANGE_DEG = (-8.0, 30.0)
 _BACK = np.array([0.0, 0.0, -1.0])
 _SETTLE_ROUNDS = 12
-_SETTLED_MM = 1e-4
+_SETTLED_MM = 3e-4
+#: Points of the front no nearer than this at first never come to touch; later, far fewer do.
+_NEAR_MM = 15.0
+_OPEN_STEPS = 6
+#: A turn of a temple, rad, too small to go on for.
+_OPENED = 1e-7
 #: The strip of temple judged against the side of the head ends this far before the ear node ...
 _EAR_MARGIN_MM = 4.0
 #: ... and begins this far behind the hinge, where a turn begins to move it.
@@ -83,8 +88,8 @@ def fit(
     skin = skin or SkinSurface(head)
     shape = shape or EyewearShape(eyewear)
     nodes = nose_nodes(head, nose, skin)
-    pose, openings = _settle(skin, shape, nodes)
-    figures = _figures(head, skin, shape, nodes, pose, openings)
+    pose, openings, near = _settle(skin, shape, nodes)
+    figures = _figures(head, skin, shape, nodes, pose, openings, near)
     reason = _reason(figures, limits)
     return Fit(pose, openings["left"], openings["right"], not reason, reason, figures)
 
@@ -109,23 +114,26 @@ def temple_turn(eyewear: Eyewear, placed: Fit, side: str) -> FloatArray:
 
 def _settle(
     skin: SkinSurface, shape: EyewearShape, nodes: Anchors
-) -> tuple[FloatArray, dict[str, float]]:
+) -> tuple[FloatArray, dict[str, float], FloatArray]:
+    """Pose and openings, and the points of the front that lie near the skin then."""
     pose = procrustes(
         shape.anchors.as_array(), nodes.as_array(), reflection=False, scale=False, return_cost=False
     )
     openings = dict.fromkeys(SIDES, 0.0)
     bridge = 0.5 * (nodes.nose_left + nodes.nose_right)
-    near = shape.front
+    near, band = shape.front, _NEAR_MM
     for _ in range(_SETTLE_ROUNDS):
         turn = _lean(shape, nodes, pose, openings, bridge)
         pose = _seat(shape, compose(turn, pose), bridge)
-        pose, near = _push(skin, near, pose)
-        before, openings = openings, _open(skin, shape, nodes, pose)
-        moved = np.abs(turn - np.eye(4)).max() * 100
-        if moved + max(abs(openings[s] - before[s]) for s in SIDES) < _SETTLED_MM:
+        pose, near = _push(skin, near, pose, band)
+        before, openings = openings, _open(skin, shape, nodes, pose, openings)
+        moved = np.abs(turn - np.eye(4))[:3, :3].max() * 100
+        moved += max(abs(openings[s] - before[s]) for s in SIDES)
+        if moved < _SETTLED_MM:
             break
-    pose, _ = _push(skin, shape.front, pose)
-    return pose, _open(skin, shape, nodes, pose)
+        band = min(_NEAR_MM, 4.0 + 2.0 * moved)
+    pose, near = _push(skin, shape.front, pose, 1.0)
+    return pose, _open(skin, shape, nodes, pose, openings), near
 
 
 def _lean(
@@ -167,32 +175,43 @@ def _seat(shape: EyewearShape, pose: FloatArray, bridge: FloatArray) -> FloatArr
     return compose(translation(bridge - now), pose)
 
 
-def _push(skin: SkinSurface, points: FloatArray, pose: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _push(
+    skin: SkinSurface, points: FloatArray, pose: FloatArray, band: float
+) -> tuple[FloatArray, FloatArray]:
     """Moves the front along the head's z to where its first point meets skin.
 
-    Also returns the points, in the glasses' frame, that came near enough to matter next time.
+    Also returns the points, in the glasses' frame, that lie within `band` mm of meeting it.
     """
     clearance = skin.clearance(apply(pose, points), _BACK)
     least = clearance.min()
     if not np.isfinite(least):
         return pose, points
-    return compose(translation(least * _BACK), pose), points[clearance < least + 15.0]
+    return compose(translation(least * _BACK), pose), points[clearance < least + band]
 
 
 def _open(
-    skin: SkinSurface, shape: EyewearShape, nodes: Anchors, pose: FloatArray
+    skin: SkinSurface,
+    shape: EyewearShape,
+    nodes: Anchors,
+    pose: FloatArray,
+    guess: dict[str, float],
 ) -> dict[str, float]:
-    """Degrees by which each temple opens to touch the ear node and clear the side of the head."""
+    """Degrees by which each temple opens to touch the ear node and clear the side of the head.
+
+    `guess` saves steps and does not decide the answer.
+    """
     openings = {}
     for side, temple in shape.temples.items():
         ear = getattr(nodes, f"temple_{side}")
         hinge = apply(pose, temple.hinge.origin)
-        opening = 0.0
-        for _ in range(4):
+        opening = guess[side]
+        for _ in range(_OPEN_STEPS):
             inner = _at(temple, temple.inner, pose, opening, ear[2])
             need = temple.sign * (ear[0] - inner[0]) / max(hinge[2] - ear[2], 30.0)
             opening = _clamp(opening + np.degrees(np.arctan(need)))
-        for _ in range(3):
+            if abs(need) < _OPENED:
+                break
+        for _ in range(_OPEN_STEPS):
             points, clearance = _beside(skin, temple, pose, opening, ear)
             lever = hinge[2] - points[:, 2]
             matters = (clearance < 0) & (lever > _HINGE_MARGIN_MM)
@@ -200,8 +219,14 @@ def _open(
                 break
             need = (-clearance[matters] / lever[matters]).max()
             opening = _clamp(opening + np.degrees(np.arctan(need)))
+            if need < _OPENED:
+                break
         openings[side] = float(opening)
     return openings
+
+
+def _inward(temple: Temple) -> tuple[float, float, float]:
+    return (-float(temple.sign), 0.0, 0.0)
 
 
 def _clamp(opening: float) -> float:
@@ -214,7 +239,7 @@ def _beside(
     """Posed points of a temple before the ear, and their clearance towards the head's middle."""
     points = apply(compose(pose, _turn(temple, opening)), temple.points)
     points = points[points[:, 2] > ear[2] + _EAR_MARGIN_MM]
-    return points, skin.clearance(points, (-float(temple.sign), 0.0, 0.0))
+    return points, skin.clearance(points, _inward(temple))
 
 
 def _depth(skin: SkinSurface, points: FloatArray, clearance: FloatArray) -> float:
@@ -229,8 +254,9 @@ def _figures(
     nodes: Anchors,
     pose: FloatArray,
     openings: dict[str, float],
+    near: FloatArray,
 ) -> dict[str, float]:
-    front = apply(pose, shape.front)
+    front = apply(pose, near)
     figures = {"penetration_front_mm": _depth(skin, front, skin.clearance(front, _BACK))}
     for side, temple in shape.temples.items():
         ear = getattr(nodes, f"temple_{side}")

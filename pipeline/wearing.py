@@ -19,6 +19,9 @@ _FRONT_SPACING_MM = 1.2
 _LENS_SPACING_MM = 3.0
 _TEMPLE_SPACING_MM = 2.0
 _PROFILE_MM = 3.0
+#: What lies this much further out than the innermost point of a cell never meets skin first.
+_FACE_MM = 0.8
+_FACE_CELL_MM = 1.5
 _REST_MM = 8.0
 SIDES = ("left", "right")
 
@@ -27,8 +30,8 @@ SIDES = ("left", "right")
 class Temple:
     """One temple before it is opened.
 
-    points: (n, 3) mm over its surface. underside, inner: (k, 3) mm, its lowest and its innermost
-    point in each 3 mm of its length. `sign` is +1 on the left, -1 on the right.
+    points: (n, 3) mm over the inner face of its surface. underside, inner: (k, 3) mm, its lowest
+    and its innermost point in each 3 mm of its length. `sign` is +1 on the left, -1 on the right.
     """
 
     points: FloatArray
@@ -79,12 +82,19 @@ def _spacing(name: str) -> float:
     return _LENS_SPACING_MM if name in LENS_PARTS else _FRONT_SPACING_MM
 
 
-def _spread(surface: Surface, spacing: float) -> FloatArray:
-    """The corners of a surface and of its triangles cut to `spacing`, each once; (n, 3) mm."""
-    triangles = surface.triangles()
-    corners = np.asarray(surface.vertices, dtype=np.float64)[triangles]
+def _spread(part: Surface, spacing: float) -> FloatArray:
+    """The corners of a part and of its triangles cut to `spacing`, each once; (n, 3) mm."""
+    corners = np.asarray(part.vertices, dtype=np.float64)[part.triangles()]
     points = refined(corners, spacing)[0].reshape(-1, 3)
-    return points[np.unique(np.round(points, 6), axis=0, return_index=True)[1]]
+    return points[np.unique(_keys(points), return_index=True)[1]]
+
+
+def _keys(points: FloatArray) -> NDArray[np.uint64]:
+    """A number for each point, (n,), the same for those that agree to a millionth of a mm."""
+    whole = np.rint(points * 1e6).astype(np.int64).astype(np.uint64)
+    # Odd and large, so that only equal points meet; sums wrap, which is meant.
+    factors = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+    return np.asarray((whole * factors).sum(axis=1, dtype=np.uint64))
 
 
 def _stack(arrays: Iterable[FloatArray]) -> FloatArray:
@@ -103,7 +113,7 @@ def _temple(eyewear: Eyewear, points: dict, side: str, sign: int) -> Temple:
     if not len(found):
         raise AssetError(f"{eyewear.name}: no {side} temple")
     return Temple(
-        points=found,
+        points=_face(found, sign),
         underside=_profile(found, found[:, 1]),
         inner=_profile(found, found[:, 0] * sign),
         hinge=getattr(eyewear, f"hinge_{side}"),
@@ -115,6 +125,16 @@ def _temple(eyewear: Eyewear, points: dict, side: str, sign: int) -> Temple:
 def _profile(points: FloatArray, measure: NDArray) -> FloatArray:
     """The point of least `measure` in each 3 mm of z, ordered by z; (k, 3)."""
     bins = np.floor(points[:, 2] / _PROFILE_MM).astype(np.int64)
-    order = np.lexsort((points[:, 2], np.round(measure, 6), bins))
+    order = np.lexsort((*points.T, np.round(measure, 6), bins))
     first = np.unique(bins[order], return_index=True)[1]
     return points[order[first]]
+
+
+def _face(points: FloatArray, sign: int) -> FloatArray:
+    """The points (k, 3) of which none lies well inward at the same place seen from the side."""
+    cells = np.floor(points[:, 1:] / _FACE_CELL_MM).astype(np.int64)
+    _, cell = np.unique(cells @ np.array([1, 1 << 24]), return_inverse=True)
+    inward = points[:, 0] * sign
+    least = np.full(cell.max() + 1, np.inf)
+    np.minimum.at(least, cell, inward)
+    return points[inward <= least[cell] + _FACE_MM]

@@ -286,6 +286,24 @@ def test_closest_and_clearance_against_a_sphere() -> None:
     np.testing.assert_allclose(skin.clearance(points, (0, 0, -1)), expected, atol=0.1)
 
 
+def test_what_was_asked_before_does_not_change_an_answer() -> None:
+    head = box_head()
+    used = SkinSurface(head)
+    corner = np.array([[8.0, -8.0, 30.0]])
+    used.closest(corner)
+    used.clearance(corner, (0, 0, -1))
+    rng = np.random.default_rng(2)
+    points = rng.uniform((-60, -60, 10), (60, 60, 130), size=(40, 3))
+    for direction in ((0, 0, -1), (1, 0, 0)):
+        found = used.clearance(points, direction)
+        np.testing.assert_allclose(found, SkinSurface(head).clearance(points, direction))
+    for mine, fresh in zip(used.closest(points), SkinSurface(head).closest(points), strict=True):
+        np.testing.assert_allclose(mine, fresh, atol=1e-9)
+    each = [SkinSurface(head).least_distance(point[None]) for point in points]
+    assert used.least_distance(points) == pytest.approx(min(each), abs=1e-9)
+    assert used.closest(points)[1] == pytest.approx(each, abs=1e-9)
+
+
 def test_nose_outside_its_range_and_missing_parts() -> None:
     with pytest.raises(ValueError, match="outside 0 to 3"):
         fit(box_head(), box_eyewear(), 3.2)
