@@ -14,12 +14,28 @@ import click
 from pipeline import __version__
 from pipeline.errors import EyeglassError
 
+
+class _Path(click.Path):
+    """A path, made absolute with `..` and links resolved; '' is a slip, not the folder here."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, resolve_path=True)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value == "":
+            self.fail("a path is expected, got ''", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_PATH = _Path()
 _EXAMPLE = "\b\nExample:\n  "
 _DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
 
 
 def main() -> None:
     """Entry point. A user's mistake is one line on standard error and exit status 2."""
+    # OpenCV prints what it thinks of a broken file; we say it in one line.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -33,11 +49,14 @@ def main() -> None:
         _leave(2, f"Error: {' '.join(error.format_message().split())}")
     except EyeglassError as error:
         _leave(2, f"Error: {' '.join(str(error).split())}")
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        where = error.filename or "standard output"
+        _leave(2, f"Error: {where}: {error.strerror or type(error).__name__}")
     except KeyboardInterrupt:
         _leave(130, "Interrupted; what is finished is kept, and the same command continues.")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     else:
         sys.exit(status if isinstance(status, int) else 0)
 
@@ -54,7 +73,7 @@ def _asset_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ("heads", "meshes of heads, each with NAME.anchors.yaml"),
     ):
         command = click.option(
-            f"--{name}", type=click.Path(path_type=Path), metavar="DIR",
+            f"--{name}", type=_PATH, metavar="DIR",
             help=f"Folder of {what}, in place of the built-in ones.",
         )(command)  # fmt: skip
     return command
@@ -87,7 +106,7 @@ def commands() -> None:
 @commands.command(epilog=_EXAMPLE + "eyeglass generate --count 100 --scene lyu --seed 1 --out set")
 @click.option("--count", type=click.IntRange(1, 10**9), required=True, help="Samples to make.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR",
+    "--out", type=_PATH, required=True, metavar="DIR",
     help="Folder of the dataset: new, empty, or of the same run, which then goes on.",
 )  # fmt: skip
 @click.option(
@@ -148,18 +167,18 @@ def generate(
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass render --dataset set --id 000012 --out again")
-@click.option("--spec", type=click.Path(path_type=Path), metavar="FILE", help="A spec as JSON.")
-@click.option("--dataset", type=click.Path(path_type=Path), metavar="DIR", help="With --id.")
+@click.option("--spec", type=_PATH, metavar="FILE", help="A spec as JSON.")
+@click.option("--dataset", type=_PATH, metavar="DIR", help="With --id.")
 @click.option("--id", "sample", metavar="ID", help="A sample of the dataset.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     required=True,
     metavar="DEST",
     help="Folder for the images, new or empty.",
 )
 @click.option(
-    "--blend", type=click.Path(path_type=Path), metavar="FILE.blend",
+    "--blend", type=_PATH, metavar="FILE.blend",
     help="Also save the scene, to open in Blender.",
 )  # fmt: skip
 @_machine_options
@@ -210,9 +229,7 @@ def render(
     metavar="NAME",
     help="Of a built-in person; see `eyeglass assets`.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE.glb", help="Save head and glasses."
-)
+@click.option("--out", type=_PATH, metavar="FILE.glb", help="Save head and glasses.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def fit(
     head: str, glasses: str, nose: float, expression: str, out: Path | None, as_json: bool
@@ -242,13 +259,13 @@ def assets(heads: Path | None, glasses: Path | None, hdri: Path | None) -> None:
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass export set --format lyu --out set-lyu")
-@click.argument("dataset", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("dataset", type=_PATH, metavar="DIR")
 @click.option(
     "--format", "form", type=click.Choice(("lyu",)), required=True, help="Form of the files."
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     required=True,
     metavar="DEST",
     help="New or empty folder.",

@@ -126,7 +126,7 @@ def shadow_mask(
     lit, dark = srgb_from_linear(without), srgb_from_linear(with_shadow)
     change = np.abs(lit - dark) @ np.array(LYU_LUMA, np.float32) * 255.0
     darker = (lit - dark) @ np.array(LYU_LUMA, np.float32) > 0
-    eyewear = (coverage.frame >= 0.5) | (coverage.dark_lens >= 0.5)
+    eyewear = coverage.frame + coverage.dark_lens >= 0.5
     return np.where((change > LYU_THRESHOLD) & darker & tied & ~eyewear, 255, 0).astype(np.uint8)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -15,11 +17,11 @@ import click
 from tqdm import tqdm
 
 from pipeline import __version__, store
-from pipeline.catalog.catalog import Catalog, open_catalog
+from pipeline.catalog.catalog import Catalog, UserHeads, open_catalog
 from pipeline.contact import MAX_SAMPLES, contact_sheet
 from pipeline.errors import DatasetError, RecipeError
 from pipeline.plan import check_names, draw
-from pipeline.recipe import Choice, Recipe, load_recipe, parse_recipe
+from pipeline.recipe import Choice, People, Recipe, load_recipe, parse_recipe
 from pipeline.run import AssetFolders, Outcome, RunSettings, generate, run_jobs
 from pipeline.spec import SCHEMA_VERSION, SampleSpec, parse_spec
 from pipeline.yamlfile import one_line, read_json
@@ -85,7 +87,7 @@ def describe(request: Request, recipe: Recipe, catalog: Catalog) -> dict[str, An
             **{name: version(name) for name in _LIBRARIES},
         },
         "sha256": {
-            "heads": getattr(heads, "sha256", None) or dict(heads.hashes),  # type: ignore[union-attr]
+            "heads": dict(heads.hashes) if isinstance(heads, UserHeads) else heads.sha256,
             "glasses": {name: entry.sha256 for name, entry in catalog.glasses.items()},
             "lights": {name: entry.sha256 for name, entry in catalog.lights.items()},
         },
@@ -141,8 +143,8 @@ def render_spec(
     catalog.head(spec.head), catalog.eyewear(spec.glasses), catalog.light(spec.light)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise DatasetError(f"{dest}: is there already; give a new or empty folder")
-    if blend is not None and blend.suffix != ".blend":
-        raise DatasetError(f"{blend}: a name that ends in .blend is expected")
+    if blend is not None:
+        _check_blend(blend)
     try:
         dest.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", suffix=".tmp", dir=dest.parent))
@@ -155,16 +157,28 @@ def render_spec(
         job = {
             "spec": spec.model_dump(mode="json"),
             "dest": str(images.resolve()),
-            "blend": blend and str(blend.resolve()),
+            "blend": blend and str((work / "scene.blend").resolve()),
         }
-        outcome = next(iter(run_jobs(settings, [job], 1)))
+        with contextlib.closing(run_jobs(settings, [job], 1)) as outcomes:
+            outcome = next(outcomes)
         if outcome.record is None:
-            raise DatasetError(f"sample could not be rendered: {outcome.error}")
-        images.chmod(0o755)
+            reason = outcome.error.strip().splitlines()[-1]
+            raise DatasetError(f"{dest}: the sample could not be rendered: {reason}")
         images.replace(dest)
+        if blend is not None:
+            shutil.move(work / "scene.blend", blend)
         return outcome.record
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_blend(blend: Path) -> None:
+    if blend.suffix != ".blend":
+        raise DatasetError(f"{blend}: a name that ends in .blend is expected")
+    if blend.exists():
+        raise DatasetError(f"{blend}: is there already; give a new name")
+    if not blend.parent.is_dir() or not os.access(blend.parent, os.W_OK):
+        raise DatasetError(f"{blend}: {blend.parent} is not a folder that can be written")
 
 
 def _with_overrides(recipe: Recipe, render: dict[str, Any]) -> Recipe:
@@ -178,8 +192,9 @@ def _for_folders(recipe: Recipe, assets: AssetFolders, catalog: Catalog) -> Reci
     A choice that names one of the folder's own assets stays as it is.
     """
     changes: dict[str, Any] = {}
-    if assets.heads:
+    if isinstance(catalog.heads, UserHeads):
         changes["expressions"] = "all"
+        changes["people"] = People(first=0, count=len(catalog.heads.files))
     if assets.glasses and catalog.glasses.keys().isdisjoint(_names(recipe.glasses)):
         changes["glasses"] = "all"
     if assets.hdri and catalog.lights.keys().isdisjoint(_names(recipe.light.hdri)):

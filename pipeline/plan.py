@@ -87,8 +87,10 @@ def check_names(recipe: Recipe, catalog: Catalog, where: str) -> None:
                 close = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
                 raise RecipeError(f"{where}: $.{path}: unknown name '{name}'; {hint}")
-        if isinstance(choice, dict) and not sum(choice.values()) > 0:
-            raise RecipeError(f"{where}: $.{path}: at least one weight must be above 0")
+        if isinstance(choice, dict) and not 0 < sum(choice.values()) < 1e300:
+            raise RecipeError(
+                f"{where}: $.{path}: weights must add up to more than 0 and be finite"
+            )
         if isinstance(choice, list) and not choice:
             raise RecipeError(f"{where}: $.{path}: at least one name is needed")
 

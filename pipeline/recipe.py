@@ -31,6 +31,12 @@ class Normal(Frozen):
     def _holds_mass(self) -> Normal:
         if not self.low <= self.mean <= self.high or self.high <= self.low:
             raise ValueError("low <= mean <= high and low < high expected")
+        scale = self.std * math.sqrt(2)
+        inside = math.erf((self.high - self.mean) / scale) - math.erf(
+            (self.low - self.mean) / scale
+        )
+        if inside < 0.02:
+            raise ValueError("less than 1% of this distribution lies between low and high")
         return self
 
     def draw(self, rng: np.random.Generator) -> float:
@@ -85,6 +91,12 @@ class People(Frozen):
 
     first: Annotated[int, Field(ge=0, le=10**9)] = 0
     count: Annotated[int, Field(ge=1, le=10**9)] = 10_000
+
+    @model_validator(mode="after")
+    def _numbers_have_nine_digits(self) -> People:
+        if self.first + self.count > 10**9:
+            raise ValueError("first + count must not exceed 1000000000")
+        return self
 
 
 class Camera(Frozen):

@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,9 @@ class AssetFolders:
     glasses: Path | None = None
     hdri: Path | None = None
 
-    def as_text(self, absolute: bool = False) -> dict[str, str | None]:
-        """Paths as given, or absolute, by kind."""
-        return {
-            kind: path and str(path.resolve() if absolute else path)
-            for kind, path in asdict(self).items()
-        }
+    def as_text(self) -> dict[str, str | None]:
+        """Absolute paths by kind: a dataset is continued and rendered again from anywhere."""
+        return {kind: path and str(path.resolve()) for kind, path in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -59,22 +57,25 @@ class Outcome:
 
 
 class WorkerProcess:
-    """One child process. Jobs are answered in order; a child that dies gives an error.
-
-    Raises EyeglassError if the child cannot start, or cannot meet the settings.
-    """
+    """One child process. Jobs are answered in order; a child that dies gives an error."""
 
     def __init__(self, settings: RunSettings, log: Path) -> None:
         read_end, write_end = os.pipe()
         self._log = log
+        self._settings = settings
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
+        # Blender leaves its own temporary folder behind when it is killed.
+        self._scratch = tempfile.TemporaryDirectory(prefix="eyeglass-", ignore_cleanup_errors=True)
+        log.write_bytes(b"")
+        # Appended to, because the child empties it before each job.
+        with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pipeline.worker", str(write_end)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 pass_fds=[write_end],
+                env={**os.environ, "TMPDIR": self._scratch.name},
                 text=True,
                 encoding="utf-8",
                 # -P keeps a folder named pipeline where the user stands from being imported.
@@ -83,10 +84,14 @@ class WorkerProcess:
             )
         os.close(write_end)
         self._answers = os.fdopen(read_end, encoding="utf-8")
+
+    def start(self) -> None:
+        """Hands over the settings. Raises EyeglassError if the child cannot meet them."""
+        settings = self._settings
         self._send(
             {
                 "recipe": settings.recipe.model_dump(mode="json"),
-                "assets": settings.assets.as_text(absolute=True),
+                "assets": settings.assets.as_text(),
                 "seed": settings.seed,
                 "out": str(settings.out.resolve()),
                 "threads": settings.threads,
@@ -94,18 +99,17 @@ class WorkerProcess:
             }
         )
         answer = self._answer()
-        if answer is None or "error" in answer:
-            self.close(kill=True)
-            reason = answer["error"] if answer else self._last_words()
-            raise EyeglassError(reason if answer else f"a worker could not start: {reason}")
+        if answer is None:
+            raise EyeglassError(f"a worker could not start: {self._last_words()}")
+        if "error" in answer:
+            raise EyeglassError(answer["error"])
 
     def run(self, job: dict[str, Any]) -> Outcome:
         """Sends a job and waits for its answer. Raises EyeglassError for the user's mistakes."""
         self._send(job)
         answer = self._answer()
         if answer is None:
-            status = self._process.wait()
-            return Outcome(job, None, f"worker ended with status {status}: {self._last_words()}")
+            return Outcome(job, None, self._cause_of_death())
         if answer.get("user"):
             raise EyeglassError(answer["error"])
         if "rejected" in answer:
@@ -127,7 +131,7 @@ class WorkerProcess:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
         self._process.wait()
-        self._answers.close()
+        self._scratch.cleanup()
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -140,14 +144,21 @@ class WorkerProcess:
         line = self._answers.readline()
         return json.loads(line) if line else None
 
+    def _cause_of_death(self) -> str:
+        status = self._process.wait()
+        if status < 0:
+            return f"its worker was ended by {signal.Signals(-status).name}"
+        return f"its worker ended with status {status}: {self._last_words()}"
+
     def _last_words(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip("\0\n ").splitlines()
-        return lines[-1].strip() if lines else "it left no message"
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        said = [line.strip() for line in lines if line.strip() and "WARNING" not in line]
+        return said[-1] if said else "it left no message"
 
 
 def run_jobs(
     settings: RunSettings, jobs: Iterable[dict[str, Any]], workers: int
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """Outcomes of jobs as they finish, from `workers` child processes.
 
     Closing the iterator, or an exception in whoever reads it, ends the children. Raises
@@ -171,9 +182,8 @@ def run_jobs(
                 if child is None or not child.alive():
                     child = WorkerProcess(settings, log)
                     children.append(child)
+                    child.start()
                 done.put(child.run(job))
-            if child is not None:
-                child.close()
         except BaseException as error:
             done.put(error)
         finally:
@@ -182,8 +192,8 @@ def run_jobs(
     threads = [threading.Thread(target=serve, args=(n,), daemon=True) for n in range(workers)]
     for thread in threads:
         thread.start()
+    running = workers
     try:
-        running = workers
         while running:
             outcome = done.get()
             if outcome is None:
@@ -193,17 +203,23 @@ def run_jobs(
             else:
                 yield outcome
     finally:
+        finished = not running
         stop.set()
         for child in children:
-            if child.alive():
-                child.close(kill=True)
+            child.close(kill=not finished)
+        for thread in threads:
+            thread.join()
 
 
 def check_device(settings: RunSettings) -> None:
     """Raises EyeglassError if the device asked for is not there; only a child can tell."""
     if settings.device not in ("auto", "cpu"):
         with tempfile.TemporaryDirectory(prefix="eyeglass-") as folder:
-            WorkerProcess(settings, Path(folder) / "log.txt").close()
+            child = WorkerProcess(settings, Path(folder) / "log.txt")
+            try:
+                child.start()
+            finally:
+                child.close()
 
 
 def generate(
@@ -217,29 +233,34 @@ def generate(
     description: of `pipeline.store.open_run`, whose `count` says how many samples there are.
     report: told of each outcome. Returns the records by index, and the failures.
     """
+    store.check_run(settings.out, description)
     check_device(settings)
-    records = store.open_run(settings.out, description)
-    store.write_index(settings.out, records)
-    jobs = ({"index": i} for i in range(description["count"]) if i not in records)
-    failures = []
-    try:
+    with store.writing(settings.out):
+        records = store.open_run(settings.out, description)
+        failures = []
+        jobs = ({"index": i} for i in range(description["count"]) if i not in records)
         outcomes = run_jobs(settings, jobs, min(workers, description["count"] - len(records)))
-        for outcome in outcomes:
-            if outcome.record is None:
-                failures.append(outcome)
-            else:
-                records[outcome.job["index"]] = outcome.record
-                store.append_record(settings.out, outcome.record)
-            store.log(settings.out, {"index": outcome.job["index"], "error": outcome.error})
-            report(outcome)
-    finally:
-        store.remove_leftovers(settings.out)
-    store.write_index(settings.out, records)
-    store.write_failed(
-        settings.out,
-        [
-            {"index": f.job["index"], "error": f.error, "rejected": list(f.rejected)}
-            for f in sorted(failures, key=lambda f: f.job["index"])
-        ],
-    )
+        try:
+            with contextlib.closing(outcomes):
+                for outcome in outcomes:
+                    if outcome.record is None:
+                        failures.append(outcome)
+                    else:
+                        records[outcome.job["index"]] = outcome.record
+                        store.append_record(settings.out, outcome.record)
+                    store.log(settings.out, outcome.job["index"], outcome.error)
+                    report(outcome)
+        finally:
+            store.remove_leftovers(settings.out)
+        store.write_index(settings.out, records)
+        store.write_failed(settings.out, [_failure(outcome) for outcome in failures])
     return records, failures
+
+
+def _failure(outcome: Outcome) -> dict[str, Any]:
+    """A line of failed.jsonl; the log has the whole traceback, with paths of this machine."""
+    return {
+        "index": outcome.job["index"],
+        "error": outcome.error.strip().splitlines()[-1],
+        "rejected": list(outcome.rejected),
+    }

@@ -39,9 +39,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 
 
 class Frozen(BaseModel):
-    """Immutable, strict about unknown keys: the base of specs and recipes."""
+    """Immutable, strict about unknown keys and kinds: the base of specs and recipes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class HeadSpec(Frozen):
@@ -143,7 +143,7 @@ class SampleSpec(Frozen):
 
     @property
     def id(self) -> str:
-        """The sample's name in its dataset: its index, nine digits at least six shown."""
+        """The sample's name in its dataset; see `sample_id`."""
         return sample_id(self.index)
 
 
@@ -189,6 +189,11 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
     ours = [fault for fault in faults if fault["type"] == "value_error"]
     first = (ours or faults)[0]
     path = _path(first["loc"])
+    if not ours and any(
+        "Normal" in fault["loc"] for fault in faults if _path(fault["loc"]) == path
+    ):
+        expected = "a number, [low, high], {mean, std, low, high} or {values: [...]} is expected"
+        return f"{path}: {expected} (got {_shown(first['input'])})"
     here = [first] if ours else [fault for fault in faults if _path(fault["loc"]) == path]
     message = " or ".join(dict.fromkeys(fault["msg"] for fault in here))
     message = message.removeprefix("Value error, ")

@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 import yaml
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from pipeline.errors import DatasetError
@@ -36,6 +38,10 @@ FAILED = "failed.jsonl"
 LOG = "log/run.jsonl"
 _RECORD = "record.json"
 _MAX_RECORD_BYTES = 1_000_000
+#: A description lists the hashes of the user's assets, which can be many thousands.
+_MAX_DESCRIPTION_BYTES = 100_000_000
+#: What a run that died before its description was written can have left.
+_OURS_AT_FIRST = {"log", f".{DESCRIPTION}.tmp"}
 
 
 def sample_folder(index: int) -> str:
@@ -75,8 +81,7 @@ def write_sample(root: Path, record: dict[str, Any], images: Mapping[str, NDArra
     try:
         write_images(temporary, images)
         (temporary / _RECORD).write_text(_line(record), encoding="utf-8")
-        if final.exists():
-            shutil.rmtree(final)
+        shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -106,24 +111,52 @@ def read_image(path: Path) -> NDArray:
     return image[..., ::-1] if image.ndim == 3 else image
 
 
-def open_run(root: Path, description: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """Makes `root` a dataset of this description, or goes on with the same one.
+def check_run(root: Path, description: dict[str, Any]) -> None:
+    """Raises DatasetError if `root` cannot become, or go on as, a dataset of this description.
 
-    Returns the records of samples that are finished, by index; those below the described count
-    only. Raises DatasetError, with nothing changed, if `root` is a file, cannot be written, or
-    holds anything else; a description may differ from the one there in its count only.
+    It must not be a file or unwritable, nor hold anything else; a dataset that is there may
+    differ in its count only, which can grow. Changes nothing.
     """
     _check_folder(root)
     there = root / DESCRIPTION
     if there.exists():
-        _check_same(there, read_yaml(there, DatasetError), description)
+        _check_same(there, read_yaml(there, DatasetError, _MAX_DESCRIPTION_BYTES), description)
+    elif root.is_dir() and set(os.listdir(root)) - _OURS_AT_FIRST:
+        raise DatasetError(f"{root}: holds other data; give an empty or new folder")
+
+
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """Keeps other runs out of `root`, which is made if need be, until the end or its own death.
+
+    Raises DatasetError if another run is at work there, or the folder cannot be written.
+    """
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        _write_atomically(there, dump_yaml(description))
+        (root / "log").mkdir(parents=True, exist_ok=True)
+        lock = FileLock(root / "log" / "lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise DatasetError(f"{root}: another run is writing here") from None
     except OSError as error:
         raise DatasetError(f"{root}: cannot be written: {one_line(error)}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def open_run(root: Path, description: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Makes `root` a dataset of this description, or goes on with the same one.
+
+    To be called while `writing`. Returns the records of samples that are finished, by index.
+    Raises DatasetError as `check_run` does.
+    """
+    check_run(root, description)
+    _write_atomically(root / DESCRIPTION, dump_yaml(description))
     remove_leftovers(root)
-    return {i: record for i, record in _finished(root) if i < description["count"]}
+    records = {i: record for i, record in _finished(root) if i < description["count"]}
+    write_index(root, records)
+    return records
 
 
 def remove_leftovers(root: Path) -> None:
@@ -132,10 +165,11 @@ def remove_leftovers(root: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def log(root: Path, event: Mapping[str, Any]) -> None:
+def log(root: Path, index: int, error: str) -> None:
     """Adds a line with the time of day to the run's log."""
+    event = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "index": index}
     with (root / LOG).open("a", encoding="utf-8") as file:
-        file.write(_line({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}))
+        file.write(_line({**event, "error": error} if error else event))
 
 
 def append_record(root: Path, record: dict[str, Any]) -> None:
@@ -163,24 +197,32 @@ def read_index(root: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise DatasetError(f"{root}: not a dataset; {INDEX} is expected in it")
     records = []
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                record = json.loads(line)
-                if not isinstance(record["files"], dict) or not isinstance(record["spec"], dict):
-                    raise ValueError
-            except (ValueError, KeyError, TypeError):
+                records.append(_checked_record(json.loads(line)))
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise DatasetError(f"{path}: line {number} is not a record") from None
-            records.append(record)
     return records
+
+
+def _checked_record(record: Any) -> dict[str, Any]:
+    """The record, if its id, files and spec are what the rest of the program relies on."""
+    if record["id"] != sample_id(int(record["spec"]["index"])):
+        raise ValueError("the id is not that of the spec")
+    if not all(isinstance(path, str) for path in record["files"].values()):
+        raise TypeError("files are not paths")
+    if not isinstance(record["rejected"], list) or not set(IMAGE_KEYS) <= set(record["files"]):
+        raise ValueError("not a whole record")
+    return record
 
 
 def read_description(root: Path) -> dict[str, Any]:
     """What `dataset.yaml` says. Raises DatasetError if `root` is no dataset."""
     if not (root / DESCRIPTION).is_file():
         raise DatasetError(f"{root}: not a dataset; {DESCRIPTION} is expected in it")
-    description = read_yaml(root / DESCRIPTION, DatasetError)
-    if not isinstance(description, dict):
+    description = read_yaml(root / DESCRIPTION, DatasetError, _MAX_DESCRIPTION_BYTES)
+    if not isinstance(description, dict) or not isinstance(description.get("assets"), dict):
         raise DatasetError(f"{root / DESCRIPTION}: not a dataset's description")
     return description
 
@@ -191,17 +233,21 @@ def dump_yaml(data: Any) -> str:
 
 
 def _finished(root: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Samples whose record and images are all there; others are made again."""
     for path in sorted(root.glob(f"samples/*/*/{_RECORD}")):
-        if path.parent.name.isdigit():
-            yield int(path.parent.name), read_json(path, DatasetError, _MAX_RECORD_BYTES)
+        try:
+            record = _checked_record(read_json(path, DatasetError, _MAX_RECORD_BYTES))
+            whole = path.parent.samefile(root / sample_folder(record["spec"]["index"]))
+            if whole and all((root / file).stat().st_size for file in record["files"].values()):
+                yield record["spec"]["index"], record
+        except (DatasetError, OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
 
 
 def _check_folder(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise DatasetError(f"{root}: is a file; a folder is expected")
-    if root.is_dir() and not (root / DESCRIPTION).exists() and any(root.iterdir()):
-        raise DatasetError(f"{root}: holds other data; give an empty or new folder")
-    parent = next(p for p in (root, *root.resolve().parents) if p.exists())
+    parent = next(p for p in (root, *root.absolute().parents) if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise DatasetError(f"{root}: cannot be written: {parent} is not a writable folder")
 
@@ -217,9 +263,10 @@ def _check_same(path: Path, there: Any, wanted: dict[str, Any]) -> None:
             f"{path.parent}: holds another run: {other} was {was.get(other)!r}, "
             f"now {now.get(other)!r}; give an empty or new folder"
         )
-    if differing and not (isinstance(was["count"], int) and was["count"] < now["count"]):
+    count = was.get("count")
+    if differing and not (isinstance(count, int) and count < now["count"]):
         raise DatasetError(
-            f"{path.parent}: holds a run of {was['count']} samples; a run can grow, not shrink"
+            f"{path.parent}: holds a run of {count} samples; a run can grow, not shrink"
         )
 
 

@@ -1,4 +1,4 @@
-"""The child process that renders: the only place that imports bpy.
+"""The child process that renders: the only one that loads Blender.
 
 It reads one JSON line a job from standard input and answers each with one JSON line on the file
 descriptor named by its first argument. Blender writes to standard output whenever it likes, so

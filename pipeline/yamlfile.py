@@ -14,13 +14,13 @@ from pipeline.errors import EyeglassError
 MAX_BYTES = 200_000
 
 
-def read_yaml(path: Path, error: type[EyeglassError]) -> Any:
+def read_yaml(path: Path, error: type[EyeglassError], max_bytes: int = MAX_BYTES) -> Any:
     """Plain data from a YAML file.
 
-    Raises `error` with the path: unreadable, over MAX_BYTES, broken, with aliases (a page of
+    Raises `error` with the path: unreadable, over `max_bytes`, broken, with aliases (a page of
     them can unfold to gigabytes), or with a key given twice.
     """
-    text = read_text(path, MAX_BYTES, error)
+    text = read_text(path, max_bytes, error)
     try:
         return yaml.load(text, Loader=_PlainLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as fault:
@@ -43,7 +43,7 @@ def read_text(path: Path, max_bytes: int, error: type[EyeglassError]) -> str:
             raw = file.read(max_bytes + 1)
         if len(raw) > max_bytes:
             raise error(f"{path}: larger than the {max_bytes} bytes that are read here")
-        return raw.decode("utf-8")
+        return raw.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as fault:
         raise error(f"{path}: cannot be read: {one_line(fault)}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from pipeline import store
 from pipeline.contact import COLUMNS
 from pipeline.spec import IMAGE_KEYS, LAYERS, split_of
 
@@ -145,6 +147,58 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(dataset, tmp_path
     assert data_files(tmp_path / "r") == data_files(dataset)
 
 
+def test_a_sample_that_lost_an_image_or_its_record_is_made_again(dataset, tmp_path):
+    shutil.copytree(dataset, tmp_path / "r")
+    (tmp_path / "r" / "samples/000/000001/all.png").unlink()
+    (tmp_path / "r" / "samples/000/000002/record.json").write_text("[1]")
+    generate(tmp_path / "r", 3)
+    assert data_files(tmp_path / "r") == data_files(dataset)
+
+
+def test_a_folder_that_cannot_be_written_ends_the_run_in_one_line(dataset, tmp_path):
+    """As a full disk does, in the middle of the run: the children end, nothing hangs."""
+    shutil.copytree(dataset, tmp_path / "r")
+    (tmp_path / "r" / "log" / "run.jsonl").unlink()
+    (tmp_path / "r" / "log" / "run.jsonl").mkdir()
+    done = run("generate", "--scene", "smoke", "--count", 4, "--out", tmp_path / "r")
+    assert done.returncode == 2
+    assert done.stderr == f"Error: {tmp_path}/r/log/run.jsonl: Is a directory\n"
+
+
+def test_two_runs_cannot_write_one_folder(dataset, tmp_path):
+    shutil.copytree(dataset, tmp_path / "r")
+    with store.writing(tmp_path / "r"):
+        done = run("generate", "--scene", "smoke", "--count", 3, "--out", tmp_path / "r")
+    assert done.returncode == 2
+    assert done.stderr == f"Error: {tmp_path}/r: another run is writing here\n"
+
+
+def test_workers_leave_no_temporary_files(dataset, tmp_path, monkeypatch):
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    generate(tmp_path / "r", 1)
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("blend", "said"),
+    [
+        ("nodir/s.blend", "is not a folder that can be written"),
+        ("there.blend", "is there already"),
+        ("s.txt", "a name that ends in .blend is expected"),
+    ],
+)
+def test_a_blend_that_cannot_be_written_is_told_before_rendering(dataset, tmp_path, blend, said):
+    (tmp_path / "there.blend").write_text("mine")
+    words = ["--dataset", dataset, "--id", "000001", "--out", tmp_path / "a"]
+    done = run("render", *words, "--blend", blend, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert not (tmp_path / "a").exists()
+    assert (tmp_path / "there.blend").read_text() == "mine"
+
+
 def test_one_sample_again_from_its_spec_alone(dataset, records, tmp_path):
     record = records[1]
     (tmp_path / "spec.json").write_text(json.dumps(record["spec"]))
@@ -201,6 +255,13 @@ def test_contact_sheet_has_a_row_a_sample(dataset):
         ("--count 2 --out new --hdri worlds", "sun.hdr: not a readable HDR image"),
         ("--count 2 --out new --glasses other", "other: holds no meshes"),
         ("--count 2 --out new --device cuda", "no cuda device here"),
+        ("--count 2 --out other/new/..", "other: holds other data"),
+        ("--count 2 --out file.txt/new", "cannot be written"),
+        ("--count 2 --out=", "a path is expected, got ''"),
+        ("--count 2 --out " + "x" * 300, "File name too long"),
+        ("--count 2 --scene crowd.yaml --out new", "$.people: first + count must not exceed"),
+        ("--count 2 --scene thin.yaml --out new", "$.nose: less than 1% of this distribution"),
+        ("--count 2 --scene heavy.yaml --out new", "$.glasses: weights must add up to more than 0"),
         ("--count 2", "Missing option '--out'"),
         ("--count 2 --out new --cuont 3", "No such option"),
     ],
@@ -208,6 +269,9 @@ def test_contact_sheet_has_a_row_a_sample(dataset):
 def test_bad_input_is_one_line_status_two_and_nothing_written(dataset, tmp_path, words, said):
     (tmp_path / "bad.yaml").write_text("camera: {focl_mm: 50}")
     (tmp_path / "torn.yaml").write_text("camera: {")
+    (tmp_path / "crowd.yaml").write_text("people: {first: 1000000000, count: 1000000000}")
+    (tmp_path / "thin.yaml").write_text("nose: {mean: 1, std: 1.0e+12, low: 1, high: 1.00001}")
+    (tmp_path / "heavy.yaml").write_text("glasses: {aviator: 1.0e+308, round: 1.0e+308}")
     (tmp_path / "file.txt").write_text("mine")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
@@ -234,6 +298,7 @@ def test_bad_input_is_one_line_status_two_and_nothing_written(dataset, tmp_path,
          "'person-000001' has changed"),
         ({"head": {"subject": "../etc/passwd", "sha256": "0" * 64, "expression": "1_neutral"}},
          "$.head.subject: "),
+        ({"camera": {"focal_mm": "85"}}, "$.camera.focal_mm: "),
     ],
 )  # fmt: skip
 def test_a_spec_that_is_not_of_this_catalogue_is_refused(records, tmp_path, change, said):

@@ -358,9 +358,8 @@ def test_names_that_the_scheme_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="'Smile'"):
         export(odd, tmp_path / "lyu")
     root = dataset(tmp_path / "many", Drawn())
-    record = store.make_record(Drawn().spec(), {}, [])
     many = {
-        i: record | {"spec": replace(Drawn(i), glasses=f"pair{i:04d}").spec().model_dump()}
+        i: store.make_record(replace(Drawn(i), glasses=f"pair{i:04d}").spec(), {}, [])
         for i in range(1001)
     }
     store.write_index(root, many)

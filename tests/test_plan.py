@@ -101,7 +101,7 @@ def test_split_is_eight_one_one_by_sha256():
         ),
         ({"glasses": "aviatr"}, "$.glasses: unknown name 'aviatr'; did you mean 'aviator'?"),
         ({"light": {"hdri": {"moon": 1}}}, "$.light.hdri: unknown name 'moon'"),
-        ({"glasses": {"round": 0}}, "$.glasses: at least one weight must be above 0"),
+        ({"glasses": {"round": 0}}, "$.glasses: weights must add up to more than 0"),
         ({"glasses": []}, "$.glasses: at least one name is needed"),
     ],
 )

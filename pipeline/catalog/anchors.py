@@ -97,7 +97,7 @@ def anchor_frame(points: Anchors, path: Path) -> AnchorFrame:
     x runs from the right to the left temple node, z from the temple nodes forward to the nose
     nodes (made square to x), y up. `path` is named in errors. Raises AssetError where the points
     coincide, lie on a line, or have one pair swapped left for right. That both pairs are swapped
-    only the mesh can tell: see `upside_down`.
+    only the mesh can tell: see `head_upside_down` and `eyewear_upside_down`.
     """
     across = points.temple_left - points.temple_right
     width = float(np.linalg.norm(across))

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.catalog.data import data_path
 from pipeline.catalog.light import SUFFIXES as HDR_SUFFIXES
-from pipeline.catalog.light import Light, built_in_lights, read_hdr
+from pipeline.catalog.light import Light, built_in_lights, check_hdr
 from pipeline.errors import AssetError
 from pipeline.geometry import Eyewear, Head
 from pipeline.spec import GlassesSpec, HeadSpec, LightSpec
@@ -207,11 +207,11 @@ def _user_heads(folder: Path) -> UserHeads:
 def _lights(files: Mapping[str, Path], licence: str, check: bool) -> dict[str, Light]:
     if check:
         for path in files.values():
-            read_hdr(path)
+            check_hdr(path)
     return {name: Light(name, path, _sha256(path), licence) for name, path in files.items()}
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _load_user_head(path: Path) -> Head:
     from pipeline.catalog.mesh import load_head
 
@@ -240,7 +240,7 @@ def _by_name(files: list[Path]) -> dict[str, Path]:
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem).lstrip("_.-")[:100] or "unnamed"
         if name in named:
             raise AssetError(f"{path}: has the same name as {named[name].name}; rename one of them")
-        named[name] = path.resolve()
+        named[name] = path.absolute()
     return named
 
 
@@ -263,8 +263,10 @@ def _sha256(path: Path) -> str:
 
 
 def _mesh_sha256(path: Path) -> str:
-    """Hash of a mesh with all files of its folder that share its stem (sidecar, buffers, ...)."""
+    """Hash of a mesh, its sidecar, and the materials, buffers and textures that it names."""
+    from pipeline.catalog.mesh import companions
+
     digest = hashlib.sha256()
-    for file in sorted(path.parent.glob(f"{path.stem}.*")):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for file in companions(path):
+        digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()

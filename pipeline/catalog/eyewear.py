@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.catalog import fittings, frames
 from pipeline.catalog.data import data_path
@@ -94,6 +94,9 @@ class LensShape(Frozen):
     control points of a smooth closed curve.
     """
 
+    # YAML has lists where these have tuples.
+    model_config = ConfigDict(strict=False)
+
     superellipse: float | None = Field(default=None, ge=1.6, le=12)
     points: tuple[Point, ...] | None = Field(default=None, min_length=5, max_length=64)
 
@@ -106,6 +109,9 @@ class LensShape(Frozen):
 
 class Design(Frozen):
     """A design of eyewear: every number a (low, high) range, scalars with low equal to high."""
+
+    # YAML has lists where these have tuples.
+    model_config = ConfigDict(strict=False)
 
     name: Name
     title: str
@@ -279,10 +285,23 @@ def build_eyewear(design: Design, choice: Choice) -> Eyewear:
     )
 
 
+def _check_choice(design: Design, choice: Choice) -> None:
+    where = f"eyewear '{design.name}': choice"
+    for key in choice:
+        if key not in LIMITS and key not in ("frame", "lenses"):
+            raise AssetError(f"{where}: unknown key '{key}'")
+    for key, (low, high) in LIMITS.items():
+        if key not in choice:
+            raise AssetError(f"{where}: '{key}' is missing")
+        value = choice[key]
+        if isinstance(value, (bool, str)) or not low <= value <= high:
+            raise AssetError(
+                f"{where}: '{key}' must lie within {low:g} and {high:g}, got {value!r}"
+            )
+
+
 def _plan(design: Design, choice: Choice) -> frames.Plan:
-    missing = [key for key in LIMITS if not isinstance(choice.get(key), (int, float))]
-    if missing:
-        raise AssetError(f"eyewear '{design.name}': the choice has no number '{missing[0]}'")
+    _check_choice(design, choice)
     n = {key: float(choice[key]) for key in LIMITS}
     shape = design.lens_shape
     curve = (

@@ -172,7 +172,8 @@ def _rim_distance(plan: Plan, u: FloatArray, v: FloatArray) -> FloatArray:
     cosine = np.abs(np.sum(edge * plan.outline.normals, axis=1)) / radius
     angle = np.arctan2(v, u)
     there = np.interp(angle, own, radius, period=2 * np.pi)
-    return (np.hypot(u, v) - there) * np.interp(angle, own, cosine, period=2 * np.pi)
+    outside: FloatArray = np.hypot(u, v) - there
+    return outside * np.interp(angle, own, cosine, period=2 * np.pi)
 
 
 def _box(x: FloatArray, y: FloatArray, half_x: float, half_y: float, round_: float) -> FloatArray:

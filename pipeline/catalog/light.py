@@ -18,6 +18,9 @@ SUFFIXES = (".hdr", ".exr")
 TARGET_FACE_VALUE = 0.30
 MIDDLE_REFLECTANCE = 0.35
 _SMALL = (64, 32)
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+#: The sun on a linear scale where a room is about 1 stays below the latter.
+_DIMMEST, _BRIGHTEST = 1e-6, 1e8
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def face_irradiance(world: NDArray[np.float32], rotation_deg: float, yaw_deg: fl
     facing = np.deg2rad(-90.0 - rotation_deg + yaw_deg)
     cosine = np.maximum(np.cos(altitude)[:, None] * np.cos(azimuth - facing)[None, :], 0.0)
     solid_angle = np.cos(altitude)[:, None] * (np.pi / height) * (2 * np.pi / width)
-    luminance = world @ np.array([0.2126, 0.7152, 0.0722])
+    luminance = world @ _LUMINANCE
     return float((luminance * cosine * solid_angle).sum())
 
 
@@ -79,6 +82,17 @@ def read_hdr(path: Path) -> NDArray[np.float32]:
     if not np.isfinite(pixels).all() or not pixels.any():
         raise AssetError(f"{path}: HDR image holds no light, or values that are not finite")
     return pixels
+
+
+def check_hdr(path: Path) -> None:
+    """Raises AssetError unless the file is a world that a picture can be exposed in."""
+    world = read_hdr(path)
+    mean = float((world.astype(np.float64) @ _LUMINANCE).mean())
+    if not _DIMMEST <= mean <= _BRIGHTEST or world.max() > _BRIGHTEST:
+        raise AssetError(
+            f"{path}: mean luminance {mean:.3g} and maximum {world.max():.3g} cannot be exposed; "
+            f"radiance of {_DIMMEST:g} to {_BRIGHTEST:g} is expected"
+        )
 
 
 def built_in_lights() -> list[Path]:
@@ -107,7 +121,7 @@ def _read_radiance(path: Path) -> NDArray[np.float32] | None:
     return None if image is None else image[..., ::-1]
 
 
-def _read_exr(path: Path) -> NDArray[np.float32]:
+def _read_exr(path: Path) -> NDArray[np.float32] | None:
     import OpenEXR
 
     with OpenEXR.File(str(path)) as file:
@@ -115,4 +129,6 @@ def _read_exr(path: Path) -> NDArray[np.float32]:
         for name in ("RGB", "RGBA"):
             if name in channels:
                 return np.array(channels[name].pixels, np.float32)
+        if not {"R", "G", "B"} <= set(channels):
+            return None
         return np.stack([np.array(channels[c].pixels, np.float32) for c in "RGB"], axis=2)

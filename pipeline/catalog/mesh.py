@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import trimesh
@@ -41,6 +42,9 @@ _COMPRESSED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_mes
 _NOT_SKIN = re.compile(r"eye|iris|sclera|cornea|pupil|lash|teeth|tooth|tongue|gum|hair|brow", re.I)
 #: Clear shells over the eyes, which without their shaders would hide them.
 _SHELL = re.compile(r"occlusion|lacrimal|eyeblend|tear", re.I)
+
+
+_MTL_MAPS = ("map_", "bump", "disp", "decal", "norm", "refl")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +79,38 @@ def load_head(path: Path | str) -> Head:
     vertices = np.concatenate([piece.surface.vertices for piece in skins])
     _check_anchors(sidecar_path(path), vertices, head, head_upside_down)
     return head
+
+
+def companions(path: Path) -> list[Path]:
+    """The mesh file, its sidecar, and the files of its folder that it names, each once.
+
+    Those are an OBJ's material libraries with their maps, and a glTF's buffers and images. Names
+    that point to no file are left out: the loader says what it misses.
+    """
+    found = [path, sidecar_path(path)]
+    if path.suffix.lower() == ".obj":
+        libraries = [path.parent / name for name in _named_in(path, ("mtllib",))]
+        found += libraries
+        for library in libraries:
+            found += [path.parent / name for name in _named_in(library, _MTL_MAPS)]
+    elif path.suffix.lower() == ".gltf":
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            entries = [*data.get("buffers", []), *data.get("images", [])]
+            uris = [entry.get("uri", "data:") for entry in entries]
+        except (ValueError, AttributeError, TypeError, RecursionError):
+            uris = []
+        found += [path.parent / unquote(str(u)) for u in uris if not str(u).startswith("data:")]
+    return [file for file in dict.fromkeys(found) if file.is_file()]
+
+
+def _named_in(path: Path, keywords: tuple[str, ...]) -> list[str]:
+    """Last words of the lines of an OBJ or MTL file that begin with one of the keywords."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        lines = [line.split() for line in file if line.lstrip().lower().startswith(keywords)]
+    return [words[-1] for words in lines if len(words) > 1]
 
 
 def _fleshed(surface: Surface) -> Surface:

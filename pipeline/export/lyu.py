@@ -75,6 +75,8 @@ def export(dataset: Path, dest: Path) -> str:
     specs = [parse_spec(r["spec"], f"{index}: line {i}") for i, r in enumerate(records, 1)]
     stems = _stems(specs, dataset)
     _check_dest(dest)
+    if dest.resolve().is_relative_to(dataset.resolve()):
+        raise DatasetError(f"{dest}: lies inside the dataset; give a folder elsewhere")
     # Made in the nearest folder that exists, so that a failure leaves no empty parents either.
     above = next(folder for folder in dest.absolute().parents if folder.exists())
     try:
