@@ -253,9 +253,9 @@ def assets(heads: Path | None, glasses: Path | None, hdri: Path | None) -> None:
     from pipeline.recipe import scene_names
 
     for kind, name, licence in open_catalog(heads, glasses, hdri).listing():
-        click.echo(f"{kind:<12}{name:<32}{licence}")
+        click.echo(f"{kind:<12}{name:<38}{licence}")
     for name in scene_names():
-        click.echo(f"{'scene':<12}{name:<32}GPL-3.0-or-later")
+        click.echo(f"{'scene':<12}{name:<38}GPL-3.0-or-later")
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass export set --format lyu --out set-lyu")

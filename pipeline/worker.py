@@ -22,9 +22,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from pipeline.blender import device, layers, scene
+from pipeline.blender.scene import BuiltScene
 from pipeline.catalog.catalog import Catalog, open_catalog
 from pipeline.errors import EyeglassError
 from pipeline.finish import finish
@@ -55,10 +54,11 @@ class Worker:
         spec = parse_spec(job["spec"], "spec")
         head, eyewear = self.catalog.head(spec.head), self.catalog.eyewear(spec.glasses)
         worn = fit(head, eyewear, spec.nose, self.recipe.limits)
-        images = self._render(spec, head, posed_parts(eyewear, worn))
-        write_images(Path(job["dest"]), images)
+        built = self._build(spec, head, posed_parts(eyewear, worn))
+        write_images(Path(job["dest"]), finish(spec, layers.render(built)))
         if job["blend"]:
-            scene.save_blend(Path(job["blend"]))
+            layers.show(built, "all")
+            scene.save_blend(built, Path(job["blend"]))
         return {"record": make_record(spec, fit_record(worn, head, eyewear), [])}
 
     def _make_sample(self, index: int) -> dict[str, Any]:
@@ -72,8 +72,8 @@ class Worker:
             worn = fit(head, eyewear, spec.nose, self.recipe.limits, skin=skin)
             if worn.accepted:
                 record = make_record(spec, fit_record(worn, head, eyewear), rejected)
-                images = self._render(spec, head, posed_parts(eyewear, worn))
-                write_sample(self.out, record, images)
+                built = self._build(spec, head, posed_parts(eyewear, worn))
+                write_sample(self.out, record, finish(spec, layers.render(built)))
                 return {"record": record}
             rejected.append(
                 {
@@ -85,12 +85,9 @@ class Worker:
             )
         return {"rejected": rejected}
 
-    def _render(
-        self, spec: SampleSpec, head: Head, parts: Mapping[str, Surface]
-    ) -> dict[str, NDArray]:
+    def _build(self, spec: SampleSpec, head: Head, parts: Mapping[str, Surface]) -> BuiltScene:
         light = self.catalog.light(spec.light)
-        built = scene.build(spec, head, parts, light.path, self.machine)
-        return finish(spec, layers.render(built))
+        return scene.build(spec, head, parts, light.path, self.machine)
 
 
 def fit_record(worn: Fit, head: Head, eyewear: Eyewear) -> dict[str, Any]:

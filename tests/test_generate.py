@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from ast import literal_eval
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,22 @@ def generate(out: Path, count: int, *more: str) -> subprocess.CompletedProcess[s
     done = run("generate", "--scene", "smoke", "--count", count, "--out", out, *more)
     assert done.returncode == 0, done.stderr
     return done
+
+
+def blend_contents(path: Path) -> tuple[str, int, bool, bool]:
+    """What Blender finds in a .blend: open scene, its size, any border, eyewear to be seen."""
+    script = f"""
+import bpy
+bpy.ops.wm.open_mainfile(filepath={str(path)!r})
+scene = bpy.context.scene
+rims = scene.objects["rims"]
+print("found", repr((scene.name, scene.render.resolution_x, scene.render.use_border,
+                      rims.visible_camera and not rims.hide_render)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return literal_eval(done.stdout.split("found ")[1].splitlines()[0])
 
 
 def data_files(root: Path) -> dict[str, bytes]:
@@ -217,7 +234,7 @@ def test_one_sample_again_from_its_spec_alone(dataset, records, tmp_path):
         blend,
     )
     assert done.returncode == 0, done.stderr
-    assert blend.stat().st_size > 100_000
+    assert blend_contents(blend) == ("picture", 64, False, True)
     for key, path in record["files"].items():
         for folder in ("a", "b"):
             again = (tmp_path / folder / f"{key}.png").read_bytes()

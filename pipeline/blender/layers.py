@@ -99,14 +99,20 @@ def render(built: BuiltScene) -> Rendering:
     return Rendering(noisy=noisy, denoised=denoised, coverage=render_coverage(built))
 
 
+def show(built: BuiltScene, layer: str) -> None:
+    """Sets the picture up for a layer, in full; 'all' is how a person wants to find it."""
+    for obj in built.eyewear.values():
+        for ray in _RAYS:
+            setattr(obj, f"visible_{ray}", ray in VISIBLE_TO[layer])
+    _set_border(built.picture, None)
+
+
 def render_layer(built: BuiltScene, layer: str, box: Box | None = None) -> tuple[Float32, Float32]:
     """(h, w, 3) float32 linear Rec. 709, as traced and as denoised by OpenImageDenoise.
 
     With `box`, only that part of the picture.
     """
-    for obj in built.eyewear.values():
-        for ray in _RAYS:
-            setattr(obj, f"visible_{ray}", ray in VISIBLE_TO[layer])
+    show(built, layer)
     scene = built.picture
     scene.cycles.use_denoising = True
     scene.cycles.denoiser = "OPENIMAGEDENOISE"

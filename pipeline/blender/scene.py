@@ -108,8 +108,13 @@ def is_dark(material: Material | None) -> bool:
     return float(np.dot(material.base_color, (0.2126, 0.7152, 0.0722))) < CLEAR_LENS_TRANSMITTANCE
 
 
-def save_blend(path: Path) -> None:
-    """Saves what was built last, images packed, to open in Blender."""
+def save_blend(built: BuiltScene, path: Path) -> None:
+    """Saves a scene to open in Blender: images packed, the picture in the window."""
+    for window in bpy.context.window_manager.windows:
+        window.scene = built.picture
+    for scene in bpy.data.scenes:
+        if scene not in (built.picture, built.labels):
+            bpy.data.scenes.remove(scene)
     for image in bpy.data.images:
         if image.source == "FILE" and not image.packed_file:
             image.pack()
