@@ -6,7 +6,6 @@ import difflib
 import json
 import math
 import os
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ import numpy as np
 import trimesh
 from PIL import Image
 
-from pipeline.catalog.catalog import MESH_SUFFIXES, NEUTRAL, Catalog, open_catalog
+from pipeline.catalog.catalog import NEUTRAL, PERSON_NAME, Catalog, open_catalog
+from pipeline.catalog.data import MESH_SUFFIXES
 from pipeline.errors import AssetError, EyeglassError
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import LENS_PARTS, RGB, Eyewear, Head, Material, Surface
@@ -25,7 +25,6 @@ from pipeline.spec import FitLimits
 from pipeline.yamlfile import one_line
 
 _METRES_PER_MM = 0.001
-_PERSON = re.compile(r"person-\d{6,9}")
 #: Where neither the mesh nor the person says, linear Rec. 709: middling skin, and what else a
 #: parametric head has.
 _SKIN: RGB = (0.45, 0.27, 0.19)
@@ -179,7 +178,7 @@ def _check_out(out: Path, head: str, glasses: str) -> None:
 
 
 def _head(catalog: Catalog, name: str, expression: str) -> Head:
-    if _PERSON.fullmatch(name):
+    if PERSON_NAME.fullmatch(name):
         return catalog.heads.load(name, expression)
     if not _is_file(name):
         raise AssetError(

@@ -1,10 +1,7 @@
-"""Rigid 4x4 transforms and pinhole projection, as pure functions on float64 arrays.
+"""Rigid 4x4 transforms, as pure functions on float64 arrays.
 
 A transform is named `a_from_b`: it takes points in b to points in a, so that inner names cancel in
 `a_from_c = compose(a_from_b, b_from_c)`. Points are rows, (n, 3) or (3,).
-
-A camera looks along +z with x to the right of the image and y down it; pixel (0, 0) is the
-outer corner at top left, so the middle of a square image of `size` pixels is `size / 2`.
 """
 
 from __future__ import annotations
@@ -62,19 +59,3 @@ def rotation_about(axis: ArrayLike, angle_deg: float, origin: ArrayLike = (0, 0,
     centre = np.asarray(origin, dtype=np.float64)
     matrix[:3, 3] = centre - matrix[:3, :3] @ centre
     return matrix
-
-
-def px_from_camera(points: ArrayLike, focal_px: float, principal_px: ArrayLike) -> FloatArray:
-    """Pinhole projection of camera points, (n, 3) or (3,), to pixels, (n, 2) or (2,).
-
-    `focal_px` is the focal length in pixels, the same both ways; `principal_px` (x, y) is where
-    the optical axis meets the image. Points at or behind the camera (z <= 0) give NaN.
-    """
-    camera = np.asarray(points, dtype=np.float64)
-    depth = np.where(camera[..., 2:] > 0, camera[..., 2:], np.nan)
-    return focal_px * camera[..., :2] / depth + np.asarray(principal_px, dtype=np.float64)
-
-
-def focal_px_from_mm(focal_mm: float, sensor_mm: float, size_px: int) -> float:
-    """Focal length in pixels of a square image `size_px` wide on a sensor `sensor_mm` wide."""
-    return focal_mm / sensor_mm * size_px

@@ -8,9 +8,7 @@ import pytest
 from pipeline.transforms import (
     apply,
     compose,
-    focal_px_from_mm,
     invert,
-    px_from_camera,
     rotation_about,
     translation,
 )
@@ -57,26 +55,3 @@ def test_invert_undoes_random_rigid_motions() -> None:
 def test_an_axis_without_length_is_refused() -> None:
     with pytest.raises(ValueError, match="no length"):
         rotation_about((0, 0, 0), 10)
-
-
-@pytest.mark.parametrize(
-    ("point", "expected"),
-    [
-        ((0, 0, 500), (128, 128)),
-        ((50, 0, 500), (128 + 40, 128)),
-        ((0, 25, 500), (128, 128 + 20)),
-        ((-100, -100, 1000), (128 - 40, 128 - 40)),
-    ],
-)
-def test_projection_by_hand(point, expected) -> None:
-    np.testing.assert_allclose(px_from_camera(point, 400.0, (128, 128)), expected)
-
-
-def test_projection_of_many_and_of_what_lies_behind() -> None:
-    projected = px_from_camera([(0, 0, 1), (0, 0, -1), (1, 1, 0)], 100.0, (10, 20))
-    np.testing.assert_array_equal(projected[0], (10, 20))
-    assert np.isnan(projected[1:]).all()
-
-
-def test_focal_length_in_pixels() -> None:
-    assert focal_px_from_mm(50.0, 36.0, 720) == pytest.approx(1000.0)

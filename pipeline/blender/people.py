@@ -11,11 +11,11 @@ from typing import Any
 import bpy
 
 from pipeline.blender.shading import Shader, principled
+from pipeline.catalog.eyes import IRIS_ANGLE_RAD
 from pipeline.geometry import RGB, Appearance, Head, Material, Surface
 
-#: Angle of iris and pupil from the optical axis (radians): radii of 5.9 mm (corneal limbus,
-#: white-to-white 11.8 mm) and 1.9 mm on an eye of about 12 mm radius.
-_IRIS_RAD, _PUPIL_RAD = 0.375, 0.13
+#: Angle of the pupil's rim from the optical axis (radians): a third of the iris', as in a room.
+_PUPIL_RAD = 0.13
 #: Mean free paths of light in skin by colour (mm), of the size that Jensen et al. 2001 measured
 #: (skin 1: 3.67, 1.37, 0.68), shortened since a head is not a flat slab.
 _SKIN_RADIUS_MM: RGB = (2.4, 0.9, 0.5)
@@ -119,12 +119,14 @@ def _eye(name: str, who: Appearance) -> bpy.types.Material:
     light = _rgb(tuple(min(1.0, 1.5 * c) for c in who.iris))
     iris = shader.mix(shader.ramp(fibres, 0.35, 0.65), dark, light)
     iris = shader.mix(shader.ramp(angle, 0.22, 0.13), iris, light)
-    iris = shader.mix(shader.ramp(angle, _IRIS_RAD - 0.07, _IRIS_RAD), iris, dark)
+    iris = shader.mix(shader.ramp(angle, IRIS_ANGLE_RAD - 0.07, IRIS_ANGLE_RAD), iris, dark)
     iris = shader.mix(
         shader.ramp(angle, _PUPIL_RAD + 0.02, _PUPIL_RAD), iris, (0.004, 0.004, 0.004)
     )
     sclera = shader.mix(shader.ramp(angle, 0.6, 1.3), (0.62, 0.58, 0.54), (0.56, 0.34, 0.3))
-    color = shader.mix(shader.ramp(angle, _IRIS_RAD - 0.02, _IRIS_RAD + 0.03), iris, sclera)
+    color = shader.mix(
+        shader.ramp(angle, IRIS_ANGLE_RAD - 0.02, IRIS_ANGLE_RAD + 0.03), iris, sclera
+    )
     node = shader.node(
         "ShaderNodeBsdfPrincipled",
         {

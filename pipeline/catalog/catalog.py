@@ -16,19 +16,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.catalog.data import data_path
+from pipeline.catalog.data import MESH_SUFFIXES, data_path
 from pipeline.catalog.light import SUFFIXES as HDR_SUFFIXES
 from pipeline.catalog.light import Light, built_in_lights, check_hdr
 from pipeline.errors import AssetError
 from pipeline.geometry import Eyewear, Head
 from pipeline.spec import GlassesSpec, HeadSpec, LightSpec
 
-MESH_SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf")
 OWN_LICENCE = "CC0-1.0"
 USER_LICENCE = "the user's own"
 NEUTRAL = "1_neutral"
 Entry = TypeVar("Entry")
-_PERSON = re.compile(r"person-(\d{6,9})")
+PERSON_NAME = re.compile(r"person-(\d{6,9})")
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Persons:
         """Raises AssetError for a name that is no person's, or an unknown expression."""
         from pipeline.catalog.head import build_head, person
 
-        match = _PERSON.fullmatch(subject)
+        match = PERSON_NAME.fullmatch(subject)
         if match is None:
             raise AssetError(f"no built-in person '{subject}'; they are named like 'person-000012'")
         return build_head(person(int(match[1])), expression)

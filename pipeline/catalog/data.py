@@ -1,9 +1,14 @@
-"""Where the project's own data lies: in the wheel under `pipeline/_data`, else in the checkout."""
+"""Where data lies, and which files of the user's are meshes.
+
+The project's own data is in the wheel under `pipeline/_data`, else in the checkout.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+#: Mesh files that are read, lower case.
+MESH_SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf")
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 

@@ -27,13 +27,13 @@ from pipeline.catalog.anchors import (
     read_anchors,
     sidecar_path,
 )
+from pipeline.catalog.data import MESH_SUFFIXES
 from pipeline.catalog.parts import Piece, eyewear_parts
 from pipeline.errors import AssetError
 from pipeline.geometry import Eyewear, FloatArray, Head, Material, Surface
 from pipeline.skin import SkinSurface
 from pipeline.transforms import apply
 
-SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf")
 #: An anchor on a head may lie this far off its surface: further is a slip of the pen.
 ANCHOR_OFF_MM = 15.0
 _MAX_TEXTURE_PX = 4096
@@ -159,8 +159,10 @@ def _check_anchors(sidecar: Path, vertices: FloatArray, mesh: Head, upside_down:
 
 
 def _load(path: Path) -> tuple[AnchorFrame, list[Piece]]:
-    if path.suffix.lower() not in SUFFIXES:
-        raise AssetError(f"{path}: not a mesh format that is read here ({', '.join(SUFFIXES)})")
+    if path.suffix.lower() not in MESH_SUFFIXES:
+        raise AssetError(
+            f"{path}: not a mesh format that is read here ({', '.join(MESH_SUFFIXES)})"
+        )
     if not path.is_file():
         raise AssetError(f"{path}: no such mesh file")
     sidecar = sidecar_path(path)

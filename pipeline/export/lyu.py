@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from pipeline.catalog.catalog import PERSON_NAME
 from pipeline.catalog.data import data_path
 from pipeline.errors import DatasetError
 from pipeline.spec import LAYERS, SampleSpec, parse_spec
@@ -47,7 +48,6 @@ PAPER_SIZE = 256
 HOLE_SHARE = 0.0005
 
 _EXPRESSION = re.compile(r"\d+_[a-z_]+")
-_PERSON = re.compile(r"person-(\d{6,9})")
 _MOST_GLASSES = 1000
 _NAMES = "names.csv"
 UInt8 = NDArray[np.uint8]
@@ -172,7 +172,7 @@ def _numbers(specs: Sequence[SampleSpec], dataset: Path) -> _Numbers:
             f"{_MOST_GLASSES} at most"
         )
     subjects = sorted({spec.head.subject for spec in specs})
-    persons = [_PERSON.fullmatch(subject) for subject in subjects]
+    persons = [PERSON_NAME.fullmatch(subject) for subject in subjects]
     found = [int(match[1]) for match in persons if match]
     all_persons = len(set(found)) == len(subjects)
     return _Numbers(
