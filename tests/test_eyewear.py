@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -255,3 +256,18 @@ def test_a_choice_that_lacks_something_is_refused():
         build_eyewear(design, {k: v for k, v in design.typical().items() if k != "bridge_mm"})
     with pytest.raises(AssetError, match="lenses"):
         build_eyewear(design, {**design.typical(), "lenses": "milk"})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"lens_width_mm": 0}, "'lens_width_mm' must lie within 38 and 66, got 0"),
+        ({"lens_width_mm": "52"}, "'lens_width_mm' must lie within 38 and 66, got '52'"),
+        ({"bridge_mm": True}, "'bridge_mm' must lie within 12 and 28, got True"),
+        ({"foo": 1.0}, "unknown key 'foo'"),
+    ],
+)
+def test_a_choice_that_no_frame_can_be_is_refused(change, said):
+    design = load_design(FOLDER / "round.yaml")
+    with pytest.raises(AssetError, match=re.escape(f"eyewear 'round': choice: {said}")):
+        build_eyewear(design, design.typical() | change)

@@ -70,6 +70,15 @@ def test_shadow_rule_of_lyu_at_its_threshold():
     assert not shadow_mask(with_shadow, without, ~tied, coverage()).any()
 
 
+def test_no_shadow_is_marked_where_frame_and_dark_lens_share_a_pixel():
+    lit, dark = grey(0.5, 0.5, 0.5, 0.5), grey(0.1, 0.1, 0.1, 0.1)
+    frame = np.array([[0.3, 0.3, 0.0, 0.0]], np.float32)
+    lens = np.array([[0.3, 0.1, 0.6, 0.4]], np.float32)
+    seen = coverage(frame=frame, dark_lens=lens)
+    mask = shadow_mask(dark, lit, np.ones((1, 4), bool), seen)
+    assert mask.tolist() == [[0, 255, 0, 255]]
+
+
 def test_shadow_rule_weighs_colours_by_lyus_luma():
     """Of 0.3, 0.59 and 0.11, a change by 30 of 255 passes 12.75 in green only (17.7)."""
 

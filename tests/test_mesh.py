@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from pipeline.catalog.anchors import KEYS, anchor_frame, read_anchors, sidecar_path
-from pipeline.catalog.mesh import load_eyewear, load_head
+from pipeline.catalog.mesh import companions, load_eyewear, load_head
 from pipeline.catalog.parts import told_by_name
 from pipeline.errors import AssetError
 from pipeline.fit import fit
@@ -348,3 +348,16 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
 def test_sidecar_reads_whole_numbers(tmp_path: Path) -> None:
     path = write_sidecar(tmp_path / "a.obj", HEAD_POINTS)
     np.testing.assert_array_equal(read_anchors(path).temple_left, EAR)
+
+
+def test_a_mesh_is_known_by_all_the_files_it_names(tmp_path) -> None:
+    for name in ("head[1].obj", "head[1].anchors.yaml", "skin.mtl", "skin.png", "head[1].v2.glb"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "head[1].obj").write_text("mtllib skin.mtl\nmtllib gone.mtl\nv 0 0 0\n")
+    (tmp_path / "skin.mtl").write_text("newmtl a\nKd 1 1 1\nmap_Kd skin.png\n")
+    names = [path.name for path in companions(tmp_path / "head[1].obj")]
+    assert names == ["head[1].obj", "head[1].anchors.yaml", "skin.mtl", "skin.png"]
+    buffers = {"buffers": [{"uri": "a%20b.bin"}, {"uri": "data:,"}], "images": [{}]}
+    (tmp_path / "g.gltf").write_text(json.dumps(buffers))
+    (tmp_path / "a b.bin").write_bytes(b"1")
+    assert [p.name for p in companions(tmp_path / "g.gltf")] == ["g.gltf", "a b.bin"]
