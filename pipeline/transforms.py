@@ -26,15 +26,6 @@ def compose(*transforms: ArrayLike) -> FloatArray:
     return product
 
 
-def invert(a_from_b: ArrayLike) -> FloatArray:
-    """(4, 4) b_from_a of a rigid a_from_b (rotation and translation only)."""
-    matrix = np.asarray(a_from_b, dtype=np.float64)
-    inverse = np.eye(4)
-    inverse[:3, :3] = matrix[:3, :3].T
-    inverse[:3, 3] = -matrix[:3, :3].T @ matrix[:3, 3]
-    return inverse
-
-
 def translation(offset: ArrayLike) -> FloatArray:
     """(4, 4) that moves points by `offset`, (3,)."""
     matrix = np.eye(4)

@@ -12,12 +12,12 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from pipeline.catalog.data import data_path
-from pipeline.catalog.eyewear import LIMITS, build_eyewear, design_names, load_design
+from pipeline.catalog.eyewear import LIMITS, build_eyewear, load_design
 from pipeline.errors import AssetError
 from pipeline.geometry import EYEWEAR_PARTS, LENS_PARTS, TEMPLE_PARTS
 
 FOLDER = data_path("assets/eyewear")
-NAMES = design_names()
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 FLIP = np.array([-1.0, 1.0, 1.0])
 
 

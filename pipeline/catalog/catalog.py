@@ -59,6 +59,9 @@ class Persons:
 
         return tuple(EXPRESSIONS)
 
+    def sha256_of(self, subject: str) -> str:
+        return self.sha256
+
     def spec(self, number: int, expression: str) -> HeadSpec:
         return HeadSpec(subject=f"person-{number:06d}", sha256=self.sha256, expression=expression)
 
@@ -83,6 +86,9 @@ class UserHeads:
     def expressions(self) -> tuple[str, ...]:
         return (NEUTRAL,)
 
+    def sha256_of(self, subject: str) -> str:
+        return self.hashes[subject]
+
     def spec(self, number: int, expression: str) -> HeadSpec:
         name = list(self.files)[number % len(self.files)]
         return HeadSpec(subject=name, sha256=self.hashes[name], expression=expression)
@@ -106,9 +112,8 @@ class Catalog:
 
     def head(self, spec: HeadSpec) -> Head:
         """The head of a spec. Raises AssetError if it is absent or has changed."""
-        hashes = self.heads.hashes if isinstance(self.heads, UserHeads) else {}
         head = self.heads.load(spec.subject, spec.expression)
-        _same(spec.subject, spec.sha256, hashes.get(spec.subject, self._persons_hash()))
+        _same(spec.subject, spec.sha256, self.heads.sha256_of(spec.subject))
         return head
 
     def eyewear(self, spec: GlassesSpec) -> Eyewear:
@@ -132,9 +137,6 @@ class Catalog:
         rows += [("expression", name, self.heads.licence) for name in self.heads.expressions()]
         rows += [("glasses", entry.name, entry.licence) for entry in self.glasses.values()]
         return rows + [("light", entry.name, entry.licence) for entry in self.lights.values()]
-
-    def _persons_hash(self) -> str:
-        return self.heads.sha256 if isinstance(self.heads, Persons) else ""
 
 
 def open_catalog(

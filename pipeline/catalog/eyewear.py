@@ -19,7 +19,6 @@ import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.catalog import fittings, frames
-from pipeline.catalog.data import data_path
 from pipeline.catalog.finishes import FRAMES, LENSES, PADS, TIP, frame_material
 from pipeline.catalog.outline import (
     TOOL_MM_D,
@@ -197,11 +196,6 @@ def _known(key: str, names: tuple[str, ...], known: Mapping[str, Material]) -> N
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else f"; one of {', '.join(known)}"
             raise ValueError(f"{key}: unknown finish '{name}'{hint}")
-
-
-def design_names() -> list[str]:
-    """Names of the designs that come with the program, sorted."""
-    return sorted(path.stem for path in data_path("assets/eyewear").glob("*.yaml"))
 
 
 def load_design(path: Path | str) -> Design:

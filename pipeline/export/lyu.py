@@ -37,11 +37,6 @@ from pipeline.store import INDEX, encode_png, read_index
 from pipeline.yamlfile import one_line
 
 KINDS = (*LAYERS, "seg", "shseg")
-#: What readers of the original dataset match its names against.
-NAME = re.compile(
-    r"img-(Glass\d{3})-(\d+)-(\d+_[a-z_]+)-([0-3])-([A-Za-z0-9_]+)-(\d{3})-"
-    r"(all|glass|shadow|face|seg|shseg)\.png"
-)
 #: Width and height that the paper's tools expect, in pixels.
 PAPER_SIZE = 256
 #: A closed opening counts as a hole above this share of the picture.
