@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline.catalog.data import data_path
 from pipeline.errors import RecipeError
-from pipeline.spec import Finite, FitLimits, Frozen, Name, first_fault
+from pipeline.spec import Finite, Frozen, Name, WearLimits, first_fault
 from pipeline.yamlfile import read_yaml
 
 
@@ -159,7 +159,7 @@ class Recipe(Frozen):
     camera: Camera = Camera()
     light: Light = Light()
     render: Render = Render()
-    limits: FitLimits = FitLimits()
+    limits: WearLimits = WearLimits()
 
 
 def load_recipe(scene: str) -> Recipe:

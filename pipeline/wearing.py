@@ -14,38 +14,73 @@ from numpy.typing import NDArray
 from pipeline.errors import AssetError
 from pipeline.geometry import LENS_PARTS, TEMPLE_PARTS, Eyewear, FloatArray, Hinge, Surface
 from pipeline.skin import refined
+from pipeline.transforms import apply, compose, rotation_about
 
 _FRONT_SPACING_MM = 1.2
-_LENS_SPACING_MM = 3.0
+LENS_SPACING_MM = 3.0
 _TEMPLE_SPACING_MM = 2.0
 _PROFILE_MM = 3.0
-#: What lies this much further out than the innermost point of a cell never meets skin first.
+#: What lies this much behind the first point of a cell, seen from the skin, never meets it first.
 _FACE_MM = 0.8
-_FACE_CELL_MM = 1.5
+_FACE_CELL_MM = 0.5
+_CLUSTER_MM = 2.0
+_WHOLE_MM = 1.5
 _REST_MM = 8.0
+_REST_SPACING_MM = 0.75
 SIDES = ("left", "right")
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Points (n, 3) mm of a surface that may touch skin, in clusters no larger than 2 mm.
+
+    cluster: (n,) int64, whose each point is. sparse: (k, 3) mm, of each cluster the point that
+    is likely to touch first.
+    """
+
+    points: FloatArray
+    cluster: NDArray[np.int64]
+    sparse: FloatArray
+
+    def of(self, chosen: NDArray[np.bool_]) -> FloatArray:
+        """All points of the clusters that `chosen`, (k,) bool, names."""
+        return self.points[chosen[self.cluster]]
 
 
 @dataclass(frozen=True, eq=False)
 class Temple:
     """One temple before it is opened.
 
-    points: (n, 3) mm over the inner face of its surface. underside, inner: (k, 3) mm, its lowest
-    and its innermost point in each 3 mm of its length. `sign` is +1 on the left, -1 on the right.
+    face: the inner face of its surface. whole: points all over it. underside, inner: (k, 3) mm,
+    its lowest and its innermost point in each 3 mm of its length. `sign` is +1 on the left, -1 on
+    the right.
     """
 
-    points: FloatArray
+    face: Cloud
+    whole: FloatArray
     underside: FloatArray
     inner: FloatArray
     hinge: Hinge
+    side: str
     sign: int
     anchor: FloatArray
+
+    def posed(self, pose: FloatArray, opening: float) -> FloatArray:
+        """(4, 4) that places the temple: turned by `opening` degrees, then with the front."""
+        hinge = self.hinge
+        return compose(pose, rotation_about(hinge.axis, -self.sign * opening, hinge.origin))
+
+    def at(self, profile: FloatArray, pose: FloatArray, opening: float, z: float) -> FloatArray:
+        """The point (3,) of a profile, (k, 3), as posed and opened, at depth `z` of the head."""
+        line = apply(self.posed(pose, opening), profile)
+        line = line[np.argsort(line[:, 2], kind="stable")]
+        return np.array([*(np.interp(z, line[:, 2], line[:, i]) for i in range(2)), z])
 
 
 class EyewearShape:
     """Points over a pair of glasses in its own frame.
 
-    front: all parts but the temples, (n, 3). rests: 'left' and 'right', the points of pads and
+    front: the rear of all parts but the temples. rests: 'left' and 'right', the points of pads and
     bridge of that side, and of rims within 8 mm of the nose anchor. lenses: the
     points of each lens, or of the rims on that side; lens_triangles: (t, 3, 3), empty without
     lenses. temples: 'left' and 'right'.
@@ -56,9 +91,10 @@ class EyewearShape:
     def __init__(self, eyewear: Eyewear) -> None:
         self.anchors = eyewear.anchors
         points = {name: _spread(part, _spacing(name)) for name, part in eyewear.parts.items()}
-        self.front = _stack(p for name, p in points.items() if name not in TEMPLE_PARTS)
-        if not len(self.front):
+        front = _stack(p for name, p in points.items() if name not in TEMPLE_PARTS)
+        if not len(front):
             raise AssetError(f"{eyewear.name}: no front: neither rims, bridge, pads nor lenses")
+        self.front = _cloud(front, axis=2, sign=1)
         middle = 0.5 * (self.anchors.nose_left[0] + self.anchors.nose_right[0])
         self.rests: dict[str, FloatArray] = {}
         self.lenses: dict[str, FloatArray] = {}
@@ -70,16 +106,16 @@ class EyewearShape:
             self.lens_triangles[side] = np.zeros((0, 3, 3))
             if lens is not None:
                 self.lens_triangles[side] = np.asarray(lens.vertices)[lens.triangles()]
-            rims = points.get("rims", self.front)
+            rims = points.get("rims", front)
             half = rims[(rims[:, 0] - middle) * sign > 0]
-            self.lenses[side] = points.get(f"lens_{side}", half if len(half) else self.front)
+            self.lenses[side] = points.get(f"lens_{side}", half if len(half) else front)
             self.temples[side] = _temple(eyewear, points, side, sign)
 
 
 def _spacing(name: str) -> float:
     if name in TEMPLE_PARTS:
         return _TEMPLE_SPACING_MM
-    return _LENS_SPACING_MM if name in LENS_PARTS else _FRONT_SPACING_MM
+    return LENS_SPACING_MM if name in LENS_PARTS else _FRONT_SPACING_MM
 
 
 def _spread(part: Surface, spacing: float) -> FloatArray:
@@ -105,7 +141,8 @@ def _rest(points: dict, anchor: FloatArray, middle: float, sign: int) -> FloatAr
     front = _stack(p for n, p in points.items() if n not in TEMPLE_PARTS + LENS_PARTS)
     near = front[np.linalg.norm(front - anchor, axis=1) < _REST_MM]
     rest = _stack([near, *(points[name] for name in ("pads", "bridge") if name in points)])
-    return rest[(rest[:, 0] - middle) * sign >= -1e-6]
+    rest = rest[(rest[:, 0] - middle) * sign >= -1e-6]
+    return rest[_first(_cells(rest, _REST_SPACING_MM), rest[:, 2])] if len(rest) else rest
 
 
 def _temple(eyewear: Eyewear, points: dict, side: str, sign: int) -> Temple:
@@ -113,10 +150,12 @@ def _temple(eyewear: Eyewear, points: dict, side: str, sign: int) -> Temple:
     if not len(found):
         raise AssetError(f"{eyewear.name}: no {side} temple")
     return Temple(
-        points=_face(found, sign),
+        face=_cloud(found, axis=0, sign=sign),
+        whole=found[_first(_cells(found, _WHOLE_MM), found[:, 0] * sign)],
         underside=_profile(found, found[:, 1]),
         inner=_profile(found, found[:, 0] * sign),
         hinge=getattr(eyewear, f"hinge_{side}"),
+        side=side,
         sign=sign,
         anchor=getattr(eyewear.anchors, f"temple_{side}"),
     )
@@ -130,11 +169,24 @@ def _profile(points: FloatArray, measure: NDArray) -> FloatArray:
     return points[order[first]]
 
 
-def _face(points: FloatArray, sign: int) -> FloatArray:
-    """The points (k, 3) of which none lies well inward at the same place seen from the side."""
-    cells = np.floor(points[:, 1:] / _FACE_CELL_MM).astype(np.int64)
-    _, cell = np.unique(cells @ np.array([1, 1 << 24]), return_inverse=True)
-    inward = points[:, 0] * sign
-    least = np.full(cell.max() + 1, np.inf)
-    np.minimum.at(least, cell, inward)
-    return points[inward <= least[cell] + _FACE_MM]
+def _cloud(points: FloatArray, axis: int, sign: int) -> Cloud:
+    """The points that lie first along the axis, or last for sign -1, at their place across it."""
+    depth = points[:, axis] * sign
+    place = _cells(np.delete(points, axis, axis=1), _FACE_CELL_MM)
+    least = depth[_first(place, depth)]
+    points = points[depth <= least[place] + _FACE_MM]
+    cluster = _cells(points, _CLUSTER_MM)
+    return Cloud(points, cluster, points[_first(cluster, points[:, axis] * sign)])
+
+
+def _cells(points: FloatArray, size: float) -> NDArray[np.int64]:
+    """(n,) number of the grid cell of each point, counted from 0 over the cells there are."""
+    cells = np.floor(points / size).astype(np.int64)
+    codes = cells @ (1 << 20 * np.arange(points.shape[1]))
+    return np.unique(codes, return_inverse=True)[1].reshape(-1)
+
+
+def _first(group: NDArray[np.int64], measure: NDArray) -> NDArray[np.int64]:
+    """Index of the member of least `measure` of each group 0, 1, ...; ties go to the first."""
+    order = np.lexsort((measure, group))
+    return order[np.unique(group[order], return_index=True)[1]]

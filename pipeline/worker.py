@@ -53,7 +53,7 @@ class Worker:
             return self._make_sample(job["index"])
         spec = parse_spec(job["spec"], "spec")
         head, eyewear = self.catalog.head(spec.head), self.catalog.eyewear(spec.glasses)
-        worn = fit(head, eyewear, spec.nose, self.recipe.limits)
+        worn = fit(head, eyewear, spec.nose, self.recipe.limits.worn)
         built = self._build(spec, head, posed_parts(eyewear, worn))
         write_images(Path(job["dest"]), finish(spec, layers.render(built)))
         if job["blend"]:
@@ -69,7 +69,7 @@ class Worker:
             head, eyewear = self.catalog.head(spec.head), self.catalog.eyewear(spec.glasses)
             # Attempts share the head, so what is looked up in its skin is built once.
             skin = skin or SkinSurface(head)
-            worn = fit(head, eyewear, spec.nose, self.recipe.limits, skin=skin)
+            worn = fit(head, eyewear, spec.nose, self.recipe.limits.worn, skin=skin)
             if worn.accepted:
                 record = make_record(spec, fit_record(worn, head, eyewear), rejected)
                 built = self._build(spec, head, posed_parts(eyewear, worn))

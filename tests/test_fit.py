@@ -112,11 +112,15 @@ def test_opening_lays_the_inner_face_on_the_ear_node(seated: Fit) -> None:
     expected = brentq(lambda a: inner_face(a) - EAR[0], -5, 5)
     assert seated.opening_left_deg == pytest.approx(expected, abs=0.01)
     assert seated.opening_right_deg == pytest.approx(expected, abs=0.01)
+    # Behind the ear it runs on inwards, 126 mm long from the hinge, into the side of the block.
+    angle = np.radians(expected)
+    tip = HINGE[0] + (70 - HINGE[0]) * np.cos(angle) + 126 * np.sin(angle)
+    assert seated.figures["penetration_temple_left_mm"] == pytest.approx(69 - tip, abs=0.03)
 
 
 def test_figures_of_the_hand_worked_fit(seated: Fit) -> None:
     figures = seated.figures
-    assert figures["penetration_mm"] == pytest.approx(0, abs=1e-6)
+    assert figures["penetration_front_mm"] == pytest.approx(0, abs=1e-6)
     assert figures["pad_gap_left_mm"] == pytest.approx(0, abs=1e-6)
     assert figures["pad_gap_right_mm"] == pytest.approx(0, abs=1e-6)
     assert figures["ear_gap_left_mm"] == pytest.approx(0, abs=1e-3)

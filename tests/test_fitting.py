@@ -146,7 +146,9 @@ def test_figures_that_are_not_finite_become_null() -> None:
 )
 def test_names_and_files_mix(wearer: str, pair: str, files: dict[str, str], worn: str) -> None:
     outcome = fit_pair(files.get(wearer, PERSON), files.get(pair, worn), 0.0, "1_neutral")
-    assert all(math.isfinite(value) for value in outcome.figures.values())
+    missing = {name for name, value in outcome.figures.items() if not math.isfinite(value)}
+    # A mesh has no lashes, nor eyes, that are known as such.
+    assert missing == ({"lash_gap_left_mm", "lash_gap_right_mm"} if wearer in files else set())
     assert outcome.accepted is (outcome.reason == "")
     pose = np.array(outcome.world_from_glasses)
     assert np.allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-9)

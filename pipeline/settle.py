@@ -1,0 +1,322 @@
+"""Brings glasses to rest on a head: ears, nose and skin agreed upon.
+
+From the four anchors (rigid, no scale, no mirror) the temples come to lie on the roots of the
+ears, the front is pushed back until it first touches the skin, both pads on the nose, and each
+temple opens at its hinge until it clears the head. Nothing is drawn at random.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from trimesh.registration import procrustes
+
+from pipeline.geometry import Anchors, FloatArray, Head
+from pipeline.skin import NOSE_STEP_MM, SkinSurface, nose_at, nose_nodes
+from pipeline.transforms import apply, compose, rotation_about, translation
+from pipeline.wearing import SIDES, EyewearShape, Temple
+
+#: How far a hinge turns at all; what is accepted is narrower and the recipe's to say.
+_HINGE_RANGE_DEG = (-8.0, 30.0)
+_BACK = (0.0, 0.0, -1.0)
+_SETTLE_ROUNDS = 12
+_SETTLED_MM = 2e-3
+#: Pads whose gap in depth is below this touch.
+_TOUCHING_MM = 0.3
+#: How far glasses slide along the nose in search of a place where the pads touch, and how
+#: much of a slide they are spared.
+_SLIDES_MM = (1.5, 3.0, 5.0, 7.0, 9.0)
+_SLIDE_STEPS = 4
+_YIELD = 0.1
+#: mm sideways per mm of difference between the gaps of the pads: flanks fall at some 50 degrees.
+_FALL = 2.5
+_ASIDE_MM = 3.0
+#: Clusters of the front whose heads lie no nearer than this to what touches do not touch.
+_NEAR_MM = 4.0
+_OPEN_STEPS = 6
+#: A turn of a temple, rad, too small to go on for.
+_OPENED = 1e-5
+#: The strip of temple judged against the side of the head ends this far before the ear node ...
+_EAR_MARGIN_MM = 4.0
+#: ... and begins this far behind the hinge, where a turn begins to move it.
+_HINGE_MARGIN_MM = 20.0
+#: Behind the ear a temple presses this far into skin and hair before it opens further.
+_SKIN_GIVES_MM = 0.6
+_SPARE_MM = 0.1
+_BEHIND_STEPS = 4
+_RAISE_STEPS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Seat:
+    """A pose on the way to rest: (4, 4) pose, degrees by which the temples open, what may touch.
+
+    near: points of the front, in its own frame, that lie nearest to the skin. gaps: how far
+    back the left and right pad could still move, mm. above: whether what touches first lies
+    above the pads. aside: mm to the left of the nose nodes' middle, where both pads touch.
+    """
+
+    pose: FloatArray
+    openings: dict[str, float]
+    near: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    gaps: tuple[float, float] = (np.inf, np.inf)
+    above: bool = False
+    aside: float = 0.0
+
+    @property
+    def gap(self) -> float:
+        return max(self.gaps)
+
+
+def settle(head: Head, skin: SkinSurface, shape: EyewearShape, nose: float) -> Seat:
+    """The seat at nose position `nose`, or as near to it as the pads can touch the nose.
+
+    Where brows or cheeks would hold the front off, the glasses slide down or up the nose until
+    the pads touch. A tenth of the way is left, so that a position further down stays one.
+    """
+    nodes = nose_nodes(head, nose, skin)
+    pose = procrustes(
+        shape.anchors.as_array(), nodes.as_array(), reflection=False, scale=False, return_cost=False
+    )
+    seat = _come_to_rest(skin, shape, nodes, Seat(pose, dict.fromkeys(SIDES, 0.0)))
+    if _TOUCHING_MM < seat.gap < np.inf:
+        down = _slide(head, skin, shape, nose, seat)
+        nodes = nose_at(head, NOSE_STEP_MM * nose + (1.0 - _YIELD) * down, skin)
+        seat = _come_to_rest(skin, shape, nodes, seat)
+    return _ease(skin, shape, nodes, seat)
+
+
+def _ease(skin: SkinSurface, shape: EyewearShape, nodes: Anchors, seat: Seat) -> Seat:
+    """The seat with temples opened and raised until they do not press into skull and auricles."""
+    for _ in range(_RAISE_STEPS):
+        openings, raised = {}, {}
+        for side, temple in shape.temples.items():
+            ear = getattr(nodes, f"temple_{side}")
+            openings[side], lack = _clear_behind(skin, temple, seat, ear)
+            if lack > 0:
+                raised[f"temple_{side}"] = ear + np.array([0.0, lack + _SPARE_MM, 0.0])
+        if not raised:
+            break
+        nodes = replace(nodes, **raised)
+        seat = _come_to_rest(skin, shape, nodes, seat)
+    return replace(seat, openings=openings)
+
+
+def _slide(head: Head, skin: SkinSurface, shape: EyewearShape, nose: float, seat: Seat) -> float:
+    """mm down the nose (up where negative) to the nearest place where the pads touch; 0 if none."""
+    way = 1.0 if seat.above else -1.0
+
+    def tried(slid: float) -> float:
+        nodes = nose_at(head, NOSE_STEP_MM * nose + way * slid, skin)
+        return _come_to_rest(skin, shape, nodes, seat).gap - _TOUCHING_MM
+
+    low, excess = 0.0, seat.gap - _TOUCHING_MM
+    for high in _SLIDES_MM:
+        lack = tried(high)
+        if lack <= 0:
+            break
+        low, excess = high, lack
+    else:
+        return 0.0
+    for _ in range(_SLIDE_STEPS):
+        # Between the middle and the line's zero: neither alone closes in on a kink from both ends.
+        zero = low + (high - low) * excess / (excess - lack)
+        middle = 0.5 * (zero + 0.5 * (low + high))
+        value = tried(middle)
+        if value > 0:
+            low, excess = middle, value
+        else:
+            high, lack = middle, value
+    return way * float(high)
+
+
+def _come_to_rest(skin: SkinSurface, shape: EyewearShape, nodes: Anchors, seat: Seat) -> Seat:
+    """Ears, nose and skin agreed upon, from a seat that may be far off."""
+    bridge = 0.5 * (nodes.nose_left + nodes.nose_right)
+    pose, openings, aside, fall = seat.pose, seat.openings, seat.aside, _FALL
+    last: tuple[float, float] | None = None
+    for _ in range(_SETTLE_ROUNDS):
+        turn = _lean(shape, nodes, pose, openings, bridge)
+        pose = _seat(shape, compose(turn, pose), bridge, aside)
+        pose, uneven = _push_roughly(skin, shape, pose)
+        before = aside, openings
+        if np.isfinite(uneven):
+            if last is not None and abs(aside - last[0]) > 1e-6:
+                fall = float(np.clip((uneven - last[1]) / (aside - last[0]), 1.0, 8.0))
+            last = aside, uneven
+            aside = float(np.clip(aside - uneven / fall, -_ASIDE_MM, _ASIDE_MM))
+        openings = _lay(shape, nodes, pose, openings)
+        openings = _clear(skin, shape, nodes, pose, openings, rough=True)
+        moved = np.abs(turn - np.eye(4))[:3, :3].max() * 100 + abs(aside - before[0])
+        moved += max(abs(openings[s] - before[1][s]) for s in SIDES)
+        if moved < _SETTLED_MM:
+            break
+    seat = _push(skin, shape, pose)
+    openings = _lay(shape, nodes, seat.pose, openings)
+    openings = _clear(skin, shape, nodes, seat.pose, openings)
+    return replace(seat, openings=openings, aside=aside)
+
+
+def _lean(
+    shape: EyewearShape, nodes: Anchors, pose: FloatArray, openings: dict, bridge: FloatArray
+) -> FloatArray:
+    """The turn about the bridge that lays both temples on the ears and the front straight ahead."""
+    lift = {}
+    for side, temple in shape.temples.items():
+        ear = getattr(nodes, f"temple_{side}")
+        lift[side] = ear - temple.at(temple.underside, pose, openings[side], ear[2])
+    ears = 0.5 * (nodes.temple_left + nodes.temple_right)
+    apart = nodes.temple_left[0] - nodes.temple_right[0]
+    pitch = np.arctan(0.5 * (lift["left"][1] + lift["right"][1]) / (bridge[2] - ears[2]))
+    roll = np.arctan((lift["left"][1] - lift["right"][1]) / apart)
+    own = apply(pose, shape.anchors.as_array())
+    ahead, wanted = own[2:].mean(axis=0) - own[:2].mean(axis=0), bridge - ears
+    yaw = np.arctan2(wanted[0], wanted[2]) - np.arctan2(ahead[0], ahead[2])
+    angles = np.degrees([pitch, yaw, roll])
+    return compose(*(rotation_about(np.eye(3)[i], angles[i], bridge) for i in range(3)))
+
+
+def _seat(shape: EyewearShape, pose: FloatArray, bridge: FloatArray, aside: float) -> FloatArray:
+    """Moves the middle of the nose anchors to the nose nodes, and `aside` mm to the left."""
+    now = apply(pose, 0.5 * (shape.anchors.nose_left + shape.anchors.nose_right))
+    return compose(translation(bridge - now + [aside, 0, 0]), pose)
+
+
+def _push_roughly(
+    skin: SkinSurface, shape: EyewearShape, pose: FloatArray
+) -> tuple[FloatArray, float]:
+    """Moves the front back to about where it first meets skin.
+
+    Also returns by how many mm the left pad is then further from that than the right one.
+    """
+    left, right, front = (
+        skin.rough_clearance(apply(pose, points), _BACK)
+        for points in (shape.rests["left"], shape.rests["right"], shape.front.sparse)
+    )
+    gaps = left.min(initial=np.inf), right.min(initial=np.inf)
+    least = min(*gaps, front.min())
+    return compose(translation([0, 0, -least]), pose), gaps[0] - gaps[1]
+
+
+def _push(skin: SkinSurface, shape: EyewearShape, pose: FloatArray) -> Seat:
+    """Moves the front along the head's z to where its first point meets skin."""
+    rough = skin.rough_clearance(apply(pose, shape.front.sparse), _BACK)
+    near = shape.front.of(rough < rough.min() + _NEAR_MM)
+    rests = [shape.rests[side] for side in SIDES]
+    points = apply(pose, np.concatenate([*rests, near]))
+    clearance = skin.clearance(points, _BACK)
+    least = clearance.min()
+    if not np.isfinite(least):
+        return Seat(pose, {}, near)
+    ends = np.cumsum([len(rest) for rest in rests])
+    left, right, _ = np.split(clearance, ends)
+    first = points[clearance.argmin()]
+    pads = points[: ends[1], 1].mean() if ends[1] else first[1]
+    return Seat(
+        pose=compose(translation([0, 0, -least]), pose),
+        openings={},
+        near=near,
+        gaps=(left.min(initial=np.inf) - least, right.min(initial=np.inf) - least),
+        above=bool(first[1] > pads),
+    )
+
+
+def _lay(shape: EyewearShape, nodes: Anchors, pose: FloatArray, openings: dict) -> dict[str, float]:
+    """Degrees by which each temple opens to touch the ear node with its inner face."""
+    laid = {}
+    for side, temple in shape.temples.items():
+        ear = getattr(nodes, f"temple_{side}")
+        lever = max(apply(pose, temple.hinge.origin)[2] - ear[2], 30.0)
+        opening = openings[side]
+        for _ in range(_OPEN_STEPS):
+            inner = temple.at(temple.inner, pose, opening, ear[2])
+            need = temple.sign * (ear[0] - inner[0]) / lever
+            opening = _clamp(opening + np.degrees(np.arctan(need)))
+            if abs(need) < _OPENED:
+                break
+        laid[side] = opening
+    return laid
+
+
+def _clear(
+    skin: SkinSurface,
+    shape: EyewearShape,
+    nodes: Anchors,
+    pose: FloatArray,
+    openings: dict,
+    rough: bool = False,
+) -> dict[str, float]:
+    """Degrees, at least `openings`, by which each temple opens to clear the side of the head."""
+    cleared = {}
+    for side, temple in shape.temples.items():
+        ear = getattr(nodes, f"temple_{side}")
+        hinge = apply(pose, temple.hinge.origin)
+        opening = openings[side]
+        for _ in range(_OPEN_STEPS):
+            points, clearance = beside(skin, temple, pose, opening, ear, rough)
+            lever = hinge[2] - points[:, 2]
+            need = np.where(lever > _HINGE_MARGIN_MM, -clearance / lever, -np.inf)
+            most = float(need.max(initial=-np.inf))
+            if most < _OPENED:
+                break
+            opening = _clamp(opening + np.degrees(np.arctan(most)))
+        cleared[side] = opening
+    return cleared
+
+
+def _clear_behind(
+    skin: SkinSurface, temple: Temple, seat: Seat, ear: FloatArray
+) -> tuple[float, float]:
+    """Degrees by which a temple opens so that the skull behind the ear yields to it.
+
+    Also returns by how many mm it should lie higher, where it cuts the auricle.
+    """
+    hinge = apply(seat.pose, temple.hinge.origin)
+    opening, lack = seat.openings[temple.side], 0.0
+    for _ in range(_BEHIND_STEPS):
+        inside = inside_behind(skin, temple, seat.pose, opening, ear)
+        near, depth, _ = skin.closest(inside)
+        excess = depth.max(initial=0.0) - _SKIN_GIVES_MM
+        lack = max(float(excess), 0.0)
+        if lack == 0:
+            break
+        deepest = int(depth.argmax())
+        out = temple.sign * float(near[deepest, 0] - inside[deepest, 0])
+        if out < 0.7 * depth[deepest]:
+            break
+        lever = hinge[2] - inside[deepest, 2]
+        opening = _clamp(opening + np.degrees(np.arctan((excess + _SPARE_MM) / lever)))
+    return opening, lack
+
+
+def inside_behind(
+    skin: SkinSurface, temple: Temple, pose: FloatArray, opening: float, ear: FloatArray
+) -> FloatArray:
+    """Posed points of a temple, from the ear backwards, that lie inside the head."""
+    behind = apply(temple.posed(pose, opening), temple.whole)
+    behind = behind[behind[:, 2] <= ear[2] + _EAR_MARGIN_MM]
+    return behind[skin.enclosed(behind, (temple.sign, 0, 0))]
+
+
+def _clamp(opening: float) -> float:
+    return float(np.clip(opening, *_HINGE_RANGE_DEG))
+
+
+def beside(
+    skin: SkinSurface,
+    temple: Temple,
+    pose: FloatArray,
+    opening: float,
+    ear: FloatArray,
+    rough: bool = False,
+) -> tuple[FloatArray, FloatArray]:
+    """Posed points of a temple before the ear, and their clearance towards the head's middle.
+
+    `rough` takes few points and `SkinSurface.rough_clearance`.
+    """
+    points = temple.face.sparse if rough else temple.face.points
+    points = apply(temple.posed(pose, opening), points)
+    points = points[points[:, 2] > ear[2] + _EAR_MARGIN_MM]
+    inward = (-float(temple.sign), 0.0, 0.0)
+    return points, (skin.rough_clearance if rough else skin.clearance)(points, inward)
