@@ -8,12 +8,15 @@ export PYTHON
 demo_out = build/demo
 python = $(VENV)/bin/python
 
-.PHONY: help demo test lint install clean
+.PHONY: help demo test lint verify-fit bench-fit install clean
 
 help:
 	@echo "make demo     install into $(VENV) and render four samples into $(demo_out)"
 	@echo "make test     install the test tools too; run ruff, mypy and pytest"
 	@echo "make lint     ruff and mypy alone"
+	@echo "make verify-fit  thousands of fits, each accepted one checked independently;"
+	@echo "              MESHES=DIR: heads and glasses found there, with pictures"
+	@echo "make bench-fit  fits a second on one core, first fit of a large scan"
 	@echo "make install  only install; the command is then $(VENV)/bin/eyeglass"
 	@echo "make clean    remove $(VENV), build/ and caches"
 	@echo "Variables: PYTHON=/path/to/python (3.13 or 3.11), VENV=.venv"
@@ -35,6 +38,17 @@ lint:
 test: lint
 	@.ci/check-system $(python)
 	$(python) -m pytest
+
+campaign = PYTHONPATH=tests $(python) -m campaigns
+MESHES ?=
+
+verify-fit:
+	@.ci/install $(VENV) test
+	$(campaign).verify_fit $(if $(MESHES),--meshes "$(MESHES)")
+
+bench-fit:
+	@.ci/install $(VENV) test
+	$(campaign).bench_fit
 
 # A folder that is no environment is not ours to remove.
 clean:

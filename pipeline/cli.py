@@ -245,6 +245,48 @@ def fit(
     return 0 if outcome.accepted else 1
 
 
+@commands.command(epilog=_EXAMPLE + "eyeglass annotate scan.obj --auto --picture scan.png")
+@click.argument("mesh", type=_PATH)
+@click.option(
+    "--kind", type=click.Choice(("head", "glasses")),
+    help="What the mesh is  [default: what its sidecar says, or what it looks like]",
+)  # fmt: skip
+@click.option("--auto", is_flag=True, help="Find the points; open no page.")
+@click.option("--force", is_flag=True, help="With --auto, replace the points of a sidecar.")
+@click.option(
+    "--picture", type=_PATH, metavar="FILE.png",
+    help="Draw the labelled mesh from four sides; open no page.",
+)  # fmt: skip
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Of the page, on 127.0.0.1  [default: a free one]"
+)
+@click.option("--no-browser", is_flag=True, help="Print the address of the page only.")
+def annotate(
+    mesh: Path,
+    kind: str | None,
+    auto: bool,
+    force: bool,
+    picture: Path | None,
+    port: int | None,
+    no_browser: bool,
+) -> int:
+    """Label MESH, a head or a pair of glasses, with its four points: write NAME.anchors.yaml.
+
+    Opens a page in the browser where the points are clicked, or proposed, tried on and saved. With
+    --auto they are found without a page: exit status 0 and a sidecar, or 1 and "Unsure: ..." with
+    the reason and no sidecar. With --picture alone, the points that are there are drawn.
+
+    \b
+    Example:
+      eyeglass annotate scan.obj
+    """
+    from pipeline.annotate import command
+
+    return command.annotate(
+        mesh, kind, auto=auto, force=force, picture=picture, port=port, browser=not no_browser
+    )
+
+
 @commands.command(epilog=_EXAMPLE + "eyeglass assets --hdri ~/worlds")
 @_asset_options
 def assets(heads: Path | None, glasses: Path | None, hdri: Path | None) -> None:

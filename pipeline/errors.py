@@ -3,7 +3,8 @@
     EyeglassError            anything whose message is meant for the user: one line, exit status 2
     ├── RecipeError          a scene, spec or dataset description that does not validate
     ├── AssetError           a mesh, sidecar, design or light that is missing or unusable
-    └── DatasetError         an output folder that cannot be used, or a dataset that cannot be read
+    ├── DatasetError         an output folder that cannot be used, or a dataset that cannot be read
+    └── Unsure               an automatic annotation that nobody should trust; exit status 1
 
 A message says what was wrong, where (file and the path in it), and what would be right.
 Anything that is not an `EyeglassError` is a fault of the program and keeps its traceback.
@@ -24,3 +25,7 @@ class AssetError(EyeglassError):
 
 class DatasetError(EyeglassError):
     """An output folder cannot be used, or a dataset cannot be read."""
+
+
+class Unsure(EyeglassError):
+    """A mesh could not be annotated automatically with enough confidence."""

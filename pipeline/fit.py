@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from pipeline.geometry import TEMPLE_PARTS, Anchors, Eyewear, FloatArray, Head, Surface
-from pipeline.settle import Seat, beside, inside_behind, settle
+from pipeline.settle import Seat, beside, settle
 from pipeline.skin import SkinSurface, heights_at, nose_nodes
 from pipeline.spec import FitLimits
 from pipeline.transforms import apply, compose, rotation_about
-from pipeline.wearing import LENS_SPACING_MM, SIDES, EyewearShape, Temple
+from pipeline.wearing import SIDES, EyewearShape, Lens
 
 _BACK = (0.0, 0.0, -1.0)
-#: What a lens must not touch but may not be skin, and how many of its points tell where it is.
+#: What a lens must not touch but may not be skin.
 _BEHIND_LENSES = ("lashes", "eye_left", "eye_right")
-_LENS_POINTS = 4
+#: Without known eyes, what lies this far about the middle of a lens is taken for the eye.
+_PUPIL_MM = 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ class Fit:
     bend_{left,right}_mm          temple anchor in front of (+) or behind (-) the ear node
     pantoscopic_tilt_deg          lens planes to the head's vertical, + with the lower edge back
     lash_gap_{left,right}_mm      back of the lens to lashes and eyeball, where the head has them
-    vertex_distance_{left,right}_mm, vertex_distance_mm  back of the lens to the cornea (to the
-                                  skin behind its middle where the eyes are not known); the least
+    vertex_distance_{left,right}_mm, vertex_distance_mm  back of the lens to the cornea (to what
+                                  is behind its middle where the eyes are not known); the least
     roll_deg, yaw_deg             of the front about the head's z and y
     opening_{left,right}_deg      as above
 
@@ -104,14 +104,6 @@ def _depth(skin: SkinSurface, under: FloatArray) -> float:
     return float(skin.closest(under)[1].max()) if len(under) else 0.0
 
 
-def _temple_depth(
-    skin: SkinSurface, temple: Temple, pose: FloatArray, opening: float, ear: FloatArray
-) -> float:
-    points, clearance = beside(skin, temple, pose, opening, ear)
-    inside = inside_behind(skin, temple, pose, opening, ear)
-    return _depth(skin, np.concatenate([points[clearance < 0], inside]))
-
-
 def _figures(
     head: Head,
     skin: SkinSurface,
@@ -128,25 +120,25 @@ def _figures(
         pad = apply(pose, getattr(shape.anchors, f"nose_{side}"))
         under = temple.at(temple.underside, pose, openings[side], ear[2])
         inner = temple.at(temple.inner, pose, openings[side], ear[2])
-        rest = apply(pose, shape.rests[side])
+        points, clearance = beside(skin, temple, pose, openings[side], ear)
+        before = _depth(skin, points[clearance < 0])
         figures |= {
             f"residual_temple_{side}_mm": _distance(anchor, ear),
             f"residual_nose_{side}_mm": _distance(pad, getattr(nodes, f"nose_{side}")),
-            f"penetration_temple_{side}_mm": _temple_depth(
-                skin, temple, pose, openings[side], ear
-            ),
-            f"pad_gap_{side}_mm": skin.least_distance(rest),
+            f"penetration_temple_{side}_mm": max(before, seat.behind[side]),
+            f"pad_gap_{side}_mm": _pad_gap(skin, apply(pose, shape.rests[side])),
             f"ear_gap_{side}_mm": float(under[1] - ear[1]),
             f"ear_side_gap_{side}_mm": float(temple.sign * (inner[0] - ear[0])),
             f"bend_{side}_mm": float(anchor[2] - ear[2]),
-            f"lash_gap_{side}_mm": _lash_gap(head, apply(pose, shape.lenses[side])),
-            f"vertex_distance_{side}_mm": _vertex_distance(head, skin, shape, pose, side),
+            f"lash_gap_{side}_mm": _lash_gap(head, shape.lenses[side], pose),
+            f"vertex_distance_{side}_mm": _vertex_distance(
+                head, skin, shape.lenses[side], pose, side
+            ),
             f"opening_{side}_deg": openings[side],
         }
     figures["penetration_mm"] = max(v for k, v in figures.items() if k.startswith("penetration_"))
     figures["vertex_distance_mm"] = min(figures[f"vertex_distance_{s}_mm"] for s in SIDES)
-    tilts = [_plane(apply(pose, shape.lenses[side]))[2] for side in SIDES]
-    figures["pantoscopic_tilt_deg"] = float(np.degrees(np.arctan(np.mean(tilts))))
+    figures["pantoscopic_tilt_deg"] = _tilt_deg(shape, pose)
     figures["roll_deg"] = float(np.degrees(np.arctan2(pose[1, 0], pose[0, 0])))
     figures["yaw_deg"] = float(np.degrees(np.arctan2(-pose[2, 0], pose[0, 0])))
     return figures
@@ -156,44 +148,52 @@ def _distance(a: FloatArray, b: FloatArray) -> float:
     return float(np.linalg.norm(a - b))
 
 
-def _plane(points: FloatArray) -> FloatArray:
-    """(a, b, c) of the plane z = a + b x + c y nearest to points, (n, 3), along z."""
-    columns = np.column_stack([np.ones(len(points)), points[:, :2]])
-    return np.linalg.lstsq(columns, points[:, 2], rcond=None)[0]
+def _tilt_deg(shape: EyewearShape, pose: FloatArray) -> float:
+    """Of the mean plane of both lenses to the head's vertical."""
+    normals = [pose[:3, :3] @ [*-lens.plane[1:], 1.0] for lens in shape.lenses.values()]
+    return float(np.degrees(np.arctan(np.mean([-n[1] / n[2] for n in normals]))))
+
+
+def _pad_gap(skin: SkinSurface, rest: FloatArray) -> float:
+    """Distance to the skin of the nearest of the points (n, 3) that may rest on it."""
+    if not len(rest):
+        return float("inf")
+    rough = skin.rough_clearance(rest, _BACK)
+    least = max(float(rough.min()), 0.0)
+    # Seen along z even a steep flank is no more than a few times as far as it is.
+    return skin.least_distance(rest[rough <= 3.0 * least + 4.0])
 
 
 def _vertex_distance(
-    head: Head, skin: SkinSurface, shape: EyewearShape, pose: FloatArray, side: str
+    head: Head, skin: SkinSurface, lens: Lens, pose: FloatArray, side: str
 ) -> float:
-    """mm along the head's z from the back of a lens to what lies behind it."""
-    points = apply(pose, shape.lenses[side])
-    middle = 0.5 * (points.min(axis=0) + points.max(axis=0))
-    triangles = apply(pose, shape.lens_triangles[side])
-    eye = getattr(head, f"eye_{side}")
-    x, y = middle[:2] if eye is None else eye[:2]
-    if eye is not None and len(triangles) and not len(heights_at(triangles, x, y)):
-        x, y = middle[:2]
-    crossed = heights_at(triangles, x, y)
-    a, b, c = _plane(points)
-    lens = crossed.min() if len(crossed) else a + b * x + c * y
-    if eye is not None and f"eye_{side}" in head.surfaces:
-        surface = head.surfaces[f"eye_{side}"]
-        cornea = heights_at(np.asarray(surface.vertices)[surface.triangles()], x, y)
-        if len(cornea):
-            return float(lens - cornea.max())
-    return float(skin.clearance([(x, y, lens)], _BACK)[0])
+    """mm along the glasses' z from the back of a lens to the cornea.
+
+    Where the head has no eyes known as such: along the head's z, from about the middle of the
+    lens to what is met first there.
+    """
+    if f"eye_{side}" in head.surfaces:
+        vertices = head.surfaces[f"eye_{side}"].vertices
+        apex = vertices[vertices[:, 2].argmax()]
+        return float(lens.gap(apply(np.linalg.inv(pose), apex[None]))[0])
+    middle = apply(pose, lens.middle())
+    around = _PUPIL_MM * np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
+    least = float(skin.clearance(middle + around, _BACK).min())
+    others = [s for name, s in head.surfaces.items() if not name.startswith("skin")]
+    for surface in others:
+        met = heights_at(np.asarray(surface.vertices)[surface.triangles()], *middle[:2])
+        least = min(least, float(middle[2] - met.max(initial=-np.inf)))
+    return least
 
 
-def _lash_gap(head: Head, lens: FloatArray) -> float:
-    """mm along the head's z from lashes and eyes to a lens, (n, 3); inf where none is behind it."""
+def _lash_gap(head: Head, lens: Lens, pose: FloatArray) -> float:
+    """mm along the glasses' z from lashes and eyes to a lens; inf where none is behind it."""
     names = [name for name in _BEHIND_LENSES if name in head.surfaces]
     if not names:
         return float("inf")
     soft = np.concatenate([head.surfaces[name].vertices for name in names])
-    distances, nearest = cKDTree(lens[:, :2]).query(soft[:, :2], k=min(_LENS_POINTS, len(lens)))
-    gap = lens[nearest.reshape(len(soft), -1), 2].min(axis=1) - soft[:, 2]
-    behind = distances.reshape(len(soft), -1)[:, 0] < LENS_SPACING_MM
-    return float(gap[behind].min(initial=np.inf))
+    soft = apply(np.linalg.inv(pose), soft)
+    return float(lens.gap(soft[lens.covers(soft)]).min(initial=np.inf))
 
 
 def _reason(figures: dict[str, float], limits: FitLimits) -> str:

@@ -145,7 +145,8 @@ class Eyewear:
 
     parts: keys out of `EYEWEAR_PARTS`. `holes` is the number of openings that the
     frame closes all round, seen from the front with temples hidden: 2 for full rims, 3 with a
-    double bridge, 0 for rimless.
+    double bridge, 0 for rimless. `part_confidence`: how sure it is, 0..1, that a part is what its
+    key says; empty where parts are known.
     """
 
     name: str
@@ -155,3 +156,4 @@ class Eyewear:
     hinge_right: Hinge
     holes: int
     unit: str = "mm"
+    part_confidence: Mapping[str, float] = field(default_factory=dict)

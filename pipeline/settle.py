@@ -20,6 +20,7 @@ from pipeline.wearing import SIDES, EyewearShape, Temple
 #: How far a hinge turns at all; what is accepted is narrower and the recipe's to say.
 _HINGE_RANGE_DEG = (-8.0, 30.0)
 _BACK = (0.0, 0.0, -1.0)
+_UP = np.array([0.0, 1.0, 0.0])
 _SETTLE_ROUNDS = 12
 _SETTLED_MM = 2e-3
 #: Pads whose gap in depth is below this touch.
@@ -35,6 +36,7 @@ _ASIDE_MM = 3.0
 #: Clusters of the front whose heads lie no nearer than this to what touches do not touch.
 _NEAR_MM = 4.0
 _OPEN_STEPS = 6
+_ROUGH_STEPS = 2
 #: A turn of a temple, rad, too small to go on for.
 _OPENED = 1e-5
 #: The strip of temple judged against the side of the head ends this far before the ear node ...
@@ -55,6 +57,7 @@ class Seat:
     near: points of the front, in its own frame, that lie nearest to the skin. gaps: how far
     back the left and right pad could still move, mm. above: whether what touches first lies
     above the pads. aside: mm to the left of the nose nodes' middle, where both pads touch.
+    behind: how deep each temple lies in the head behind the ear, mm.
     """
 
     pose: FloatArray
@@ -63,6 +66,7 @@ class Seat:
     gaps: tuple[float, float] = (np.inf, np.inf)
     above: bool = False
     aside: float = 0.0
+    behind: dict[str, float] = field(default_factory=dict)
 
     @property
     def gap(self) -> float:
@@ -89,18 +93,26 @@ def settle(head: Head, skin: SkinSurface, shape: EyewearShape, nose: float) -> S
 
 def _ease(skin: SkinSurface, shape: EyewearShape, nodes: Anchors, seat: Seat) -> Seat:
     """The seat with temples opened and raised until they do not press into skull and auricles."""
-    for _ in range(_RAISE_STEPS):
-        openings, raised = {}, {}
-        for side, temple in shape.temples.items():
-            ear = getattr(nodes, f"temple_{side}")
-            openings[side], lack = _clear_behind(skin, temple, seat, ear)
-            if lack > 0:
-                raised[f"temple_{side}"] = ear + np.array([0.0, lack + _SPARE_MM, 0.0])
-        if not raised:
+    for step in range(_RAISE_STEPS):
+        eased = {
+            side: _clear_behind(skin, temple, seat, getattr(nodes, f"temple_{side}"))
+            for side, temple in shape.temples.items()
+        }
+        lacking = {s: depth - _SKIN_GIVES_MM for s, (_, depth) in eased.items()}
+        if max(lacking.values()) <= 0 or step == _RAISE_STEPS - 1:
             break
+        raised = {
+            f"temple_{side}": getattr(nodes, f"temple_{side}") + (lack + _SPARE_MM) * _UP
+            for side, lack in lacking.items()
+            if lack > 0
+        }
         nodes = replace(nodes, **raised)
         seat = _come_to_rest(skin, shape, nodes, seat)
-    return replace(seat, openings=openings)
+    return replace(
+        seat,
+        openings={side: opening for side, (opening, _) in eased.items()},
+        behind={side: depth for side, (_, depth) in eased.items()},
+    )
 
 
 def _slide(head: Head, skin: SkinSurface, shape: EyewearShape, nose: float, seat: Seat) -> float:
@@ -253,7 +265,7 @@ def _clear(
         ear = getattr(nodes, f"temple_{side}")
         hinge = apply(pose, temple.hinge.origin)
         opening = openings[side]
-        for _ in range(_OPEN_STEPS):
+        for _ in range(_ROUGH_STEPS if rough else _OPEN_STEPS):
             points, clearance = beside(skin, temple, pose, opening, ear, rough)
             lever = hinge[2] - points[:, 2]
             need = np.where(lever > _HINGE_MARGIN_MM, -clearance / lever, -np.inf)
@@ -270,33 +282,33 @@ def _clear_behind(
 ) -> tuple[float, float]:
     """Degrees by which a temple opens so that the skull behind the ear yields to it.
 
-    Also returns by how many mm it should lie higher, where it cuts the auricle.
+    Also returns how deep it lies in the head there even so, as where it cuts the auricle.
     """
     hinge = apply(seat.pose, temple.hinge.origin)
-    opening, lack = seat.openings[temple.side], 0.0
+    opening = seat.openings[temple.side]
+    point, way = _deepest_behind(skin, temple, seat.pose, opening, ear)
     for _ in range(_BEHIND_STEPS):
-        inside = inside_behind(skin, temple, seat.pose, opening, ear)
-        near, depth, _ = skin.closest(inside)
-        excess = depth.max(initial=0.0) - _SKIN_GIVES_MM
-        lack = max(float(excess), 0.0)
-        if lack == 0:
+        depth = float(np.linalg.norm(way))
+        if depth <= _SKIN_GIVES_MM or temple.sign * way[0] < 0.7 * depth:
             break
-        deepest = int(depth.argmax())
-        out = temple.sign * float(near[deepest, 0] - inside[deepest, 0])
-        if out < 0.7 * depth[deepest]:
-            break
-        lever = hinge[2] - inside[deepest, 2]
-        opening = _clamp(opening + np.degrees(np.arctan((excess + _SPARE_MM) / lever)))
-    return opening, lack
+        need = (depth - _SKIN_GIVES_MM + _SPARE_MM) / (hinge[2] - point[2])
+        opening = _clamp(opening + np.degrees(np.arctan(need)))
+        point, way = _deepest_behind(skin, temple, seat.pose, opening, ear)
+    return opening, float(np.linalg.norm(way))
 
 
-def inside_behind(
+def _deepest_behind(
     skin: SkinSurface, temple: Temple, pose: FloatArray, opening: float, ear: FloatArray
-) -> FloatArray:
-    """Posed points of a temple, from the ear backwards, that lie inside the head."""
+) -> tuple[FloatArray, FloatArray]:
+    """The point (3,) of a temple, from the ear backwards, deepest in the head, and the way out."""
     behind = apply(temple.posed(pose, opening), temple.whole)
     behind = behind[behind[:, 2] <= ear[2] + _EAR_MARGIN_MM]
-    return behind[skin.enclosed(behind, (temple.sign, 0, 0))]
+    inside = behind[skin.enclosed(behind, (temple.sign, 0, 0))]
+    if not len(inside):
+        return ear, np.zeros(3)
+    near, depth, _ = skin.closest(inside)
+    deepest = int(depth.argmax())
+    return inside[deepest], near[deepest] - inside[deepest]
 
 
 def _clamp(opening: float) -> float:

@@ -17,7 +17,7 @@ from pipeline.skin import refined
 from pipeline.transforms import apply, compose, rotation_about
 
 _FRONT_SPACING_MM = 1.2
-LENS_SPACING_MM = 3.0
+_LENS_SPACING_MM = 3.0
 _TEMPLE_SPACING_MM = 2.0
 _PROFILE_MM = 3.0
 #: What lies this much behind the first point of a cell, seen from the skin, never meets it first.
@@ -77,13 +77,40 @@ class Temple:
         return np.array([*(np.interp(z, line[:, 2], line[:, i]) for i in range(2)), z])
 
 
+@dataclass(frozen=True, eq=False)
+class Lens:
+    """The back of a lens: z = terms @ (1, x, y, x^2, x y, y^2) mm in the glasses' frame.
+
+    A sphere of the usual curves is met to 0.1 mm. low, high: (2,) mm, its box seen from in front.
+    plane: (3,) z = plane @ (1, x, y) of the whole lens.
+    """
+
+    terms: FloatArray
+    plane: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    def gap(self, points: FloatArray) -> FloatArray:
+        """mm along z from points (n, 3) in the glasses' frame to the back; (n,) float64."""
+        return np.asarray(_quadratic(points) @ self.terms - points[:, 2])
+
+    def covers(self, points: FloatArray) -> NDArray[np.bool_]:
+        """Which points (n, 3) lie in its box; (n,) bool."""
+        flat = points[:, :2]
+        return np.asarray(((flat >= self.low) & (flat <= self.high)).all(axis=1))
+
+    def middle(self) -> FloatArray:
+        """The point (3,) of the back in the middle of its box."""
+        x, y = 0.5 * (self.low + self.high)
+        return np.array([x, y, self.gap(np.array([[x, y, 0.0]]))[0]])
+
+
 class EyewearShape:
     """Points over a pair of glasses in its own frame.
 
     front: the rear of all parts but the temples. rests: 'left' and 'right', the points of pads and
-    bridge of that side, and of rims within 8 mm of the nose anchor. lenses: the
-    points of each lens, or of the rims on that side; lens_triangles: (t, 3, 3), empty without
-    lenses. temples: 'left' and 'right'.
+    bridge of that side, and of rims within 8 mm of the nose anchor. lenses: 'left' and 'right', or
+    what the rims of that side span where there is no lens. temples: 'left' and 'right'.
 
     Raises AssetError if the front or a temple has no surface.
     """
@@ -97,25 +124,20 @@ class EyewearShape:
         self.front = _cloud(front, axis=2, sign=1)
         middle = 0.5 * (self.anchors.nose_left[0] + self.anchors.nose_right[0])
         self.rests: dict[str, FloatArray] = {}
-        self.lenses: dict[str, FloatArray] = {}
-        self.lens_triangles: dict[str, FloatArray] = {}
+        self.lenses: dict[str, Lens] = {}
         self.temples: dict[str, Temple] = {}
         for side, sign in zip(SIDES, (1, -1), strict=True):
             self.rests[side] = _rest(points, getattr(self.anchors, f"nose_{side}"), middle, sign)
-            lens = eyewear.parts.get(f"lens_{side}")
-            self.lens_triangles[side] = np.zeros((0, 3, 3))
-            if lens is not None:
-                self.lens_triangles[side] = np.asarray(lens.vertices)[lens.triangles()]
             rims = points.get("rims", front)
             half = rims[(rims[:, 0] - middle) * sign > 0]
-            self.lenses[side] = points.get(f"lens_{side}", half if len(half) else front)
+            self.lenses[side] = _lens(points.get(f"lens_{side}", half if len(half) else front))
             self.temples[side] = _temple(eyewear, points, side, sign)
 
 
 def _spacing(name: str) -> float:
     if name in TEMPLE_PARTS:
         return _TEMPLE_SPACING_MM
-    return LENS_SPACING_MM if name in LENS_PARTS else _FRONT_SPACING_MM
+    return _LENS_SPACING_MM if name in LENS_PARTS else _FRONT_SPACING_MM
 
 
 def _spread(part: Surface, spacing: float) -> FloatArray:
@@ -143,6 +165,19 @@ def _rest(points: dict, anchor: FloatArray, middle: float, sign: int) -> FloatAr
     rest = _stack([near, *(points[name] for name in ("pads", "bridge") if name in points)])
     rest = rest[(rest[:, 0] - middle) * sign >= -1e-6]
     return rest[_first(_cells(rest, _REST_SPACING_MM), rest[:, 2])] if len(rest) else rest
+
+
+def _quadratic(points: FloatArray) -> FloatArray:
+    x, y = points[:, 0], points[:, 1]
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+
+
+def _lens(points: FloatArray) -> Lens:
+    columns = _quadratic(points)
+    plane = np.linalg.lstsq(columns[:, :3], points[:, 2], rcond=None)[0]
+    back = _first(_cells(points[:, :2], _LENS_SPACING_MM), points[:, 2])
+    terms = np.linalg.lstsq(columns[back], points[back, 2], rcond=None)[0]
+    return Lens(terms, plane, points[:, :2].min(axis=0), points[:, :2].max(axis=0))
 
 
 def _temple(eyewear: Eyewear, points: dict, side: str, sign: int) -> Temple:

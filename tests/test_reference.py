@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.catalog.anchors import anchor_frame, read_anchors
+from pipeline.catalog.anchors import anchor_frame, read_sidecar
 from pipeline.catalog.catalog import open_catalog
 from pipeline.cli import commands
 from pipeline.errors import EyeglassError
@@ -187,4 +187,4 @@ def test_the_anchors_in_the_readme_are_valid(tmp_path: Path) -> None:
     _, anchors = blocks("yaml")
     sidecar = tmp_path / "NAME.anchors.yaml"
     sidecar.write_text(anchors)
-    assert anchor_frame(read_anchors(sidecar), sidecar).unit == "m"
+    assert anchor_frame(read_sidecar(sidecar).anchors, sidecar).unit == "m"

@@ -1,22 +1,34 @@
-"""Tells the parts of somebody's glasses apart: rims, pads, temples, lenses; finds the hinges."""
+"""Tells the parts of somebody's glasses apart: rims, pads, temples, lenses; finds the hinges.
+
+Names of materials are believed first, then names of objects, transparency, and shape, but none
+against plain geometry: what is called a lens and has a hole in its middle is none. A sidecar's
+`parts:` overrules them all.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
-from scipy import ndimage
 
+from pipeline.catalog.lenses import count_holes, span
+from pipeline.catalog.looks import merged, part_material
+from pipeline.catalog.shapes import Regions, corner, cut_at, is_pane, regions
 from pipeline.errors import AssetError
-from pipeline.geometry import FloatArray, Hinge, Material, Surface
+from pipeline.geometry import (
+    LENS_PARTS,
+    TEMPLE_PARTS,
+    FloatArray,
+    Hinge,
+    Material,
+    Surface,
+)
 
-CLEAR_LENS = Material((0.95, 0.95, 0.95), metallic=0.0, roughness=0.0, transmission=1.0)
 _WORDS = {
     "lens": ("lens", "linse", "glass", "glas"),
     "temple": ("temple", "arm", "leg", "ear", "earhook"),
@@ -25,11 +37,21 @@ _WORDS = {
     "rims": ("frame", "rim", "front", "body"),
 }
 _WHOLE_PAIRS = ("glasses", "eyeglasses", "sunglasses", "armature", "earth")
+#: Kinds of which a piece can hold both sides, and the names for both in a sidecar.
+_PAIRED = {"lens": LENS_PARTS, "temple": TEMPLE_PARTS}
+_BOTH = {"lenses": "lens", "temples": "temple"}
+#: How sure a part is of which a sidecar, the name of a material or of an object, transparency or
+#: shape tells; that of several pieces is the mean by area.
+SURE = {"sidecar": 1.0, "material": 0.9, "object": 0.8, "transparent": 0.7, "shape": 0.5}
 #: What lies further behind the foremost point than this is temple, not a front that wraps.
 _FRONT_DEPTH_MM = 28.0
-_PX_PER_MM = 4.0
-#: A double bridge closes some 40 mm2 and more, the loop of a pad arm less.
-_HOLE_MM2 = 40.0
+#: Of thousands of loose regions, only what is as wide as this may be a lens.
+_LEAST_LENS_MM = 20.0
+#: No nose pad is larger, (3,) mm, nor further from the middle between the nose nodes.
+_PAD_MM = np.array([18.0, 26.0, 24.0])
+_PAD_REACH_MM = np.array([24.0, 24.0])
+_PAD_HEIGHT_MM = 6.0
+_RIMS, _LENS, _TEMPLE, _PADS = range(4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,186 +70,267 @@ class Piece:
 
 
 @dataclass(frozen=True, eq=False)
-class _Share:
-    """The faces of a piece that belong to one part."""
+class EyewearParts:
+    """A pair of glasses in parts.
 
-    piece: Piece
-    faces: NDArray[np.int64]
+    parts: keys out of EYEWEAR_PARTS. hinges: left and right. holes: openings of more than 40 mm2
+    that rims, bridge and pads close all round. confidence: of each part, 0..1; see `SURE`.
+    """
+
+    parts: dict[str, Surface]
+    hinges: tuple[Hinge, Hinge]
+    holes: int
+    confidence: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class _Share:
+    """A surface that belongs to one part, with its material, and how sure that is."""
+
+    part: str
+    surface: Surface
+    sure: float
 
 
 def eyewear_parts(
-    pieces: Sequence[Piece], path: Path
-) -> tuple[dict[str, Surface], tuple[Hinge, Hinge], int]:
-    """Parts by name, the left and right hinge, and the number of closed lens openings.
+    pieces: Sequence[Piece],
+    path: Path,
+    overrides: Mapping[str, tuple[str, ...]] = {},
+    synthesise: bool = False,
+) -> EyewearParts:
+    """The parts of glasses. Pieces are in our frame and mm, the origin between the temple nodes.
 
-    Pieces are in our frame and mm. Raises AssetError where there is no temple on a side, or
-    nothing but temples.
+    overrides: part, 'temples' or 'lenses' to names of objects or materials, with shell wildcards.
+    synthesise: span clear lenses where there are none. Raises AssetError, naming `path`: no temple
+    on a side, nothing but temples, overrides that match nothing or twice, or no closed opening to
+    span a lens across.
     """
     front = max(float(p.surface.vertices[:, 2].max()) for p in pieces)
-    shares: dict[str, list[_Share]] = {}
-    for piece in pieces:
-        for name, faces in _split(piece, front).items():
-            if len(faces):
-                shares.setdefault(name, []).append(_Share(piece, faces))
-    parts = {name: _merge(name, found) for name, found in sorted(shares.items())}
+    pieces = [replace(p, surface=_triangulated(p.surface)) for p in pieces]
+    told = _overridden(pieces, path, overrides)
+    kinds = [told[i] or _evidence(piece, front) for i, piece in enumerate(pieces)]
+    lenses = any(kind in ("lens", *LENS_PARTS) for kind, _ in kinds)
+    shares = [
+        share
+        for piece, (kind, sure) in zip(pieces, kinds, strict=True)
+        for share in _shares(piece, kind, sure, front, not lenses)
+    ]
+    found: dict[str, list[_Share]] = {}
+    for share in shares:
+        if len(share.surface.faces):
+            found.setdefault(share.part, []).append(share)
+    parts = {name: merged([s.surface for s in found[name]]) for name in sorted(found)}
+    confidence = {name: _mean_sure(found[name]) for name in parts}
+    _check(parts, path)
+    hinges = (_hinge(parts["temple_left"]), _hinge(parts["temple_right"]))
+    closed = [parts[name] for name in ("rims", "bridge", "pads") if name in parts]
+    missing = [side for side in ("left", "right") if f"lens_{side}" not in parts]
+    if synthesise and missing:
+        made = span([parts[n] for n in ("rims", "bridge") if n in parts], missing, str(path))
+        parts |= made
+        confidence |= dict.fromkeys(made, 1.0)
+    return EyewearParts(parts, hinges, count_holes(closed), confidence)
+
+
+def told_by_name(name: str) -> str | None:
+    """'lens', 'temple', 'pads', 'bridge', 'rims' or None, from an object's or material's name."""
+    return next(_kinds_in(name), None)
+
+
+def _kinds_in(name: str) -> Iterator[str]:
+    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    words = [word for word in words if not word.startswith(_WHOLE_PAIRS)]
+    for part, known in _WORDS.items():
+        for word in words:
+            if any(word in (k, k + "s") or (len(k) > 3 and word.startswith(k)) for k in known):
+                yield part
+                break
+
+
+def _triangulated(surface: Surface) -> Surface:
+    return replace(surface, faces=surface.triangles())
+
+
+def _overridden(
+    pieces: Sequence[Piece], path: Path, overrides: Mapping[str, tuple[str, ...]]
+) -> list[tuple[str, float] | None]:
+    """What a sidecar says of each piece."""
+    told: list[tuple[str, float] | None] = [None] * len(pieces)
+    by: dict[int, str] = {}
+    for part, patterns in overrides.items():
+        for pattern in patterns:
+            matched = [i for i, piece in enumerate(pieces) if _matches(piece, pattern)]
+            if not matched:
+                names = {p.name for p in pieces} | {p.material_name for p in pieces}
+                known = ", ".join(sorted(names - {""})[:30])
+                raise AssetError(
+                    f"{path}: parts: {part}: no object or material is named '{pattern}'; "
+                    f"there are: {known}"
+                )
+            for i in matched:
+                if by.setdefault(i, part) != part:
+                    raise AssetError(
+                        f"{path}: parts: '{pieces[i].name}' is told to be both {by[i]} and {part}"
+                    )
+                told[i] = (_BOTH.get(part, part), SURE["sidecar"])
+    return told
+
+
+def _matches(piece: Piece, pattern: str) -> bool:
+    """Whether a pattern is the name of the material, or of the object or its mesh."""
+    words = piece.name.split(" ")
+    names = {piece.material_name, piece.name}
+    names |= {" ".join(half) for i in range(1, len(words)) for half in (words[:i], words[i:])}
+    return any(fnmatchcase(name, pattern) for name in names)
+
+
+def _evidence(piece: Piece, front: float) -> tuple[str | None, float]:
+    """The first kind that something speaks for and nothing in the geometry against."""
+    for source, kinds in (
+        ("material", _kinds_in(piece.material_name)),
+        ("object", _kinds_in(piece.name)),
+        ("transparent", iter(["lens"] if piece.transparent else [])),
+    ):
+        for kind in kinds:
+            if _possible(kind, piece.surface, front):
+                return kind, SURE[source]
+    return None, SURE["shape"]
+
+
+def _possible(kind: str, surface: Surface, front: float) -> bool:
+    corners = surface.vertices[np.unique(surface.faces)]
+    away = np.abs(corners[:, 0])
+    depth = front - float(corners[:, 2].min())
+    if kind == "lens":
+        triangles = surface.vertices[surface.faces]
+        sides = [triangles[triangles[:, :, 0].mean(axis=1) * sign > 0] for sign in (1, -1)]
+        return depth < 2 * _FRONT_DEPTH_MM and all(is_pane(s) for s in sides if len(s))
+    if kind == "temple":
+        return depth > _FRONT_DEPTH_MM and float(away.min()) > _PAD_REACH_MM[0]
+    if kind == "pads":
+        return float(away.max()) < _PAD_REACH_MM[0] and depth < 2 * _FRONT_DEPTH_MM
+    if kind == "bridge":
+        return float(away.max()) < 35.0 and depth < _FRONT_DEPTH_MM
+    return True
+
+
+def _shares(
+    piece: Piece, kind: str | None, sure: float, front: float, find_lenses: bool
+) -> Iterator[_Share]:
+    """The surfaces of a piece by part."""
+    surface = piece.surface
+    if kind in _PAIRED:
+        surface = cut_at(surface, 0, 0.0)
+        left = surface.vertices[surface.faces].mean(axis=1)[:, 0] > 0
+        found = [(part, faces) for part, faces in zip(_PAIRED[kind], (left, ~left), strict=True)]
+    elif kind in (None, "rims"):
+        surface, found = _by_shape(surface, front, find_lenses and sure < SURE["sidecar"])
+    else:
+        found = [(str(kind), np.ones(len(surface.faces), dtype=bool))]
+    for part, chosen in found:
+        if part == "pads" and kind == "rims":
+            part = "rims"
+        guessed = kind is None or (kind == "rims" and part != "rims")
+        material = part_material(part, _material(surface), piece.opacity)
+        only = replace(surface, faces=surface.faces[chosen], material=material)
+        yield _Share(part, only, SURE["shape"] if guessed else sure)
+
+
+def _material(surface: Surface) -> Material | None:
+    """The material of a surface, or one of the mean colour of its vertices."""
+    if surface.material is None and "color" in surface.attributes:
+        red, green, blue = surface.attributes["color"].mean(axis=0).tolist()
+        return Material((red, green, blue))
+    return surface.material
+
+
+def _by_shape(
+    surface: Surface, front: float, find_lenses: bool
+) -> tuple[Surface, list[tuple[str, NDArray[np.bool_]]]]:
+    """A surface, cut where parts meet, and its faces by part, as far as shape tells."""
+    owner = _owners(surface, front, find_lenses)
+    surface, owner = cut_at(surface, 0, 0.0, owner, only=_LENS)
+    for sign in (1, -1):
+        behind = front - _FRONT_DEPTH_MM
+        triangles = surface.vertices[surface.faces]
+        middle = triangles.mean(axis=1)
+        mine = (owner == _RIMS) & (middle[:, 0] * sign > 0)
+        has = ((owner == _TEMPLE) & (middle[:, 0] * sign > 0)).any()
+        # A front with temples of its own may wrap further back.
+        if not mine.any() or triangles[mine][:, :, 2].min() > behind - has * _FRONT_DEPTH_MM:
+            continue
+        at, away = corner(triangles[mine], sign, front)
+        surface, owner = cut_at(surface, 2, at, owner, only=_RIMS)
+        middle = surface.vertices[surface.faces].mean(axis=1)
+        owner[(owner == _RIMS) & (middle[:, 0] * sign > away) & (middle[:, 2] < at)] = _TEMPLE
+    left = surface.vertices[surface.faces].mean(axis=1)[:, 0] > 0
+    return surface, [
+        ("rims", owner == _RIMS),
+        ("lens_left", (owner == _LENS) & left),
+        ("lens_right", (owner == _LENS) & ~left),
+        ("temple_left", (owner == _TEMPLE) & left),
+        ("temple_right", (owner == _TEMPLE) & ~left),
+        ("pads", owner == _PADS),
+    ]
+
+
+def _owners(surface: Surface, front: float, find_lenses: bool) -> NDArray[np.int64]:
+    """(m,) which of the kinds above each face is of, by the connected region it belongs to."""
+    found = regions(surface)
+    low, high = found.low, found.high
+    size, reach = high - low, np.maximum(np.abs(low), np.abs(high))
+    beside = low[:, 0] * high[:, 0] > 0
+    kind = np.full(len(low), _RIMS)
+    is_pad = (size < _PAD_MM).all(axis=1) & (reach[:, :2] < _PAD_REACH_MM).all(axis=1)
+    kind[is_pad & beside & (size[:, 1] > _PAD_HEIGHT_MM)] = _PADS
+    deep = (low[:, 2] < front - 2 * _FRONT_DEPTH_MM) | (high[:, 2] < front - _FRONT_DEPTH_MM)
+    kind[beside & deep] = _TEMPLE
+    if find_lenses:
+        kind[_lenses(surface, found, front)] = _LENS
+    owner = kind[found.labels]
+    rest = np.flatnonzero(owner == _RIMS)
+    if find_lenses and not (owner == _LENS).any() and len(rest):
+        # Of one piece with its rim, a lens still is a smooth sheet.
+        only = replace(surface, faces=surface.faces[rest])
+        sheets = regions(only, smooth=True)
+        owner[rest[np.isin(sheets.labels, _lenses(only, sheets, front))]] = _LENS
+    return owner
+
+
+def _lenses(surface: Surface, found: Regions, front: float) -> list[int]:
+    """The regions that are lenses by size, place, and having no hole in their middle."""
+    large = found.high[:, 0] - found.low[:, 0] > _LEAST_LENS_MM
+    large &= found.low[:, 2] > front - 2 * _FRONT_DEPTH_MM
+    return [
+        int(k)
+        for k in np.flatnonzero(large)
+        if is_pane(surface.vertices[surface.faces[found.labels == k]])
+    ]
+
+
+def _mean_sure(shares: Sequence[_Share]) -> float:
+    areas = np.array([_area(share.surface) for share in shares])
+    weights = areas if areas.sum() > 0 else np.ones(len(areas))
+    return round(float(np.average([share.sure for share in shares], weights=weights)), 3)
+
+
+def _area(surface: Surface) -> float:
+    a, b, c = np.moveaxis(surface.vertices[surface.faces], 1, 0)
+    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum())
+
+
+def _check(parts: Mapping[str, Surface], path: Path) -> None:
     for side in ("left", "right"):
         if f"temple_{side}" not in parts:
             raise AssetError(
                 f"{path}: no {side} temple found more than {_FRONT_DEPTH_MM:.0f} mm "
                 "behind the front; glasses need open temples"
             )
-    if not set(parts) - {"temple_left", "temple_right"}:
+    if not set(parts) - set(TEMPLE_PARTS):
         raise AssetError(f"{path}: nothing but temples found; the front is missing")
-    hinges = (_hinge(parts["temple_left"]), _hinge(parts["temple_right"]))
-    closed = [parts[name] for name in ("rims", "bridge", "pads") if name in parts]
-    return parts, hinges, count_holes(closed)
-
-
-def told_by_name(name: str) -> str | None:
-    """'lens', 'temple', 'pads', 'bridge', 'rims' or None, from an object's or material's name."""
-    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
-    for part, known in _WORDS.items():
-        for word in words:
-            if word.startswith(_WHOLE_PAIRS):
-                continue
-            if any(word in (k, k + "s") or (len(k) > 3 and word.startswith(k)) for k in known):
-                return part
-    return None
-
-
-def _split(piece: Piece, front: float) -> dict[str, NDArray[np.int64]]:
-    """The faces of a piece by part."""
-    surface = piece.surface
-    kind = told_by_name(piece.name)
-    if kind is None:
-        kind = "lens" if piece.transparent else told_by_name(piece.material_name)
-    faces = surface.triangles()
-    middles = surface.vertices[faces].mean(axis=1)
-    left = middles[:, 0] > 0
-    if kind == "lens":
-        return {"lens_left": faces[left], "lens_right": faces[~left]}
-    if kind == "temple" and surface.vertices[:, 2].min() < front - _FRONT_DEPTH_MM:
-        return {"temple_left": faces[left], "temple_right": faces[~left]}
-    if kind in ("pads", "bridge"):
-        return {kind: faces}
-    return _split_by_shape(surface, faces, middles, front, find_lenses=kind is None)
-
-
-def _split_by_shape(
-    surface: Surface, faces: NDArray, middles: FloatArray, front: float, find_lenses: bool
-) -> dict[str, NDArray[np.int64]]:
-    behind = middles[:, 2] < front - _FRONT_DEPTH_MM
-    left = middles[:, 0] > 0
-    labels = _components(surface.vertices, faces)
-    order = np.argsort(labels, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
-    lens = np.zeros(len(faces), dtype=bool)
-    for group in groups:
-        corners = surface.vertices[np.unique(faces[group])]
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        if low[0] * high[0] > 0 and low[2] < front - 2 * _FRONT_DEPTH_MM:
-            behind[group] = True
-        elif find_lenses and low[2] > front - _FRONT_DEPTH_MM and _is_pane(corners, low, high):
-            lens[group] = True
-    return {
-        "temple_left": faces[behind & left],
-        "temple_right": faces[behind & ~left],
-        "lens_left": faces[lens & left],
-        "lens_right": faces[lens & ~left],
-        "rims": faces[~behind & ~lens],
-    }
-
-
-def _components(vertices: FloatArray, faces: NDArray) -> NDArray[np.int64]:
-    """(m,) label of the connected group of each face; corners at one place are one corner."""
-    places = np.unique(np.round(vertices, 4), axis=0, return_inverse=True)[1].reshape(-1)
-    corners = places[faces]
-    edges = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]]])
-    return trimesh.graph.connected_component_labels(edges, node_count=places.max() + 1)[
-        corners[:, 0]
-    ]
-
-
-def _is_pane(corners: FloatArray, low: FloatArray, high: FloatArray) -> bool:
-    """Whether a piece is as large as a lens and has no hole in its middle, seen from in front."""
-    width, height = high[0] - low[0], high[1] - low[1]
-    if not (25 < width < 160 and 18 < height < 80):
-        return False
-    middle = 0.5 * (low + high)
-    if width > 90:
-        middle[0] += 0.25 * width
-    near = np.abs(corners[:, :2] - middle[:2]) < 0.25 * min(width, height)
-    return bool(near.all(axis=1).any())
-
-
-def _merge(name: str, shares: list[_Share]) -> Surface:
-    vertices, faces, start = [], [], 0
-    for share in shares:
-        used, local = np.unique(share.faces, return_inverse=True)
-        vertices.append(share.piece.surface.vertices[used])
-        faces.append(local.reshape(-1, 3) + start)
-        start += len(used)
-    sizes = [_area(share) for share in shares]
-    uv = None
-    material = _material(name, shares[int(np.argmax(sizes))].piece)
-    if material is not None and material.texture is not None:
-        sources = [share.piece.surface.uv for share in shares]
-        if len(shares) == 1 and sources[0] is not None:
-            uv = sources[0][np.unique(shares[0].faces)]
-        else:
-            material = _without_texture(material)
-    return Surface(np.concatenate(vertices), np.concatenate(faces), uv, material=material)
-
-
-def _area(share: _Share) -> float:
-    corners = share.piece.surface.vertices[share.faces]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    return float(np.linalg.norm(normals, axis=1).sum())
-
-
-def _without_texture(material: Material) -> Material:
-    """The material with the mean colour of its texture instead of the texture."""
-    if material.texture is None:
-        return material
-    mean = (material.texture.reshape(-1, 3).mean(axis=0) / 255.0) ** 2.2
-    red, green, blue = (float(c) for c in np.array(material.base_color) * mean)
-    return replace(material, base_color=(red, green, blue), texture=None)
-
-
-def _material(name: str, piece: Piece) -> Material | None:
-    material = piece.surface.material
-    if not name.startswith("lens"):
-        return material
-    if material is None or not piece.transparent:
-        return CLEAR_LENS
-    if material.texture is not None:
-        material = _without_texture(material)
-    return replace(
-        material, metallic=0.0, transmission=max(material.transmission, 1.0 - piece.opacity)
-    )
 
 
 def _hinge(temple: Surface) -> Hinge:
-    used = temple.vertices[np.unique(temple.faces)]
+    used: FloatArray = temple.vertices
     end = used[used[:, 2] > used[:, 2].max() - 3.0]
     return Hinge(0.5 * (end.min(axis=0) + end.max(axis=0)), np.array([0.0, 1.0, 0.0]))
-
-
-def count_holes(surfaces: Sequence[Surface]) -> int:
-    """Openings of more than 40 mm2 that surfaces in mm close all round, seen along z."""
-    if not surfaces:
-        return 0
-    corners = np.concatenate([s.vertices[s.triangles()][:, :, :2] for s in surfaces])
-    low = corners.min(axis=(0, 1)) - 2.0
-    width, height = np.ceil((corners.max(axis=(0, 1)) + 2.0 - low) * _PX_PER_MM).astype(int)
-    if width * height > 4_000_000:
-        return 0
-    image = Image.new("1", (int(width), int(height)))
-    draw = ImageDraw.Draw(image)
-    for triangle in ((corners - low) * _PX_PER_MM).reshape(-1, 6).tolist():
-        draw.polygon(triangle, fill=1, outline=1)
-    labels, count = ndimage.label(~np.asarray(image))
-    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    sizes = np.bincount(labels.ravel(), minlength=count + 1) / _PX_PER_MM**2
-    large = [k for k in range(1, count + 1) if k not in border and sizes[k] > _HOLE_MM2]
-    return len(large)

@@ -1,0 +1,1 @@
+"""One reader for each format of mesh files; `pipeline.catalog.meshfile` chooses among them."""
