@@ -18,6 +18,9 @@ _BACK = (0.0, 0.0, -1.0)
 _BEHIND_LENSES = ("lashes", "eye_left", "eye_right")
 #: Without known eyes, what lies this far about the middle of a lens is taken for the eye.
 _PUPIL_MM = 6.0
+#: From a temple node back to where a head has skin near, and a mask does not.
+_BEHIND_NODE = np.array([0.0, 0.0, 25.0])
+_SKIN_ENDS_MM = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +79,7 @@ def fit(
     shape = shape or EyewearShape(eyewear)
     seat = settle(head, skin, shape, nose)
     figures = _figures(head, skin, shape, nose_nodes(head, nose, skin), seat)
-    reason = _reason(figures, limits)
+    reason = _reason(figures, limits, _earless(skin, head.anchors))
     openings = seat.openings
     return Fit(seat.pose, openings["left"], openings["right"], not reason, reason, figures)
 
@@ -196,7 +199,16 @@ def _lash_gap(head: Head, lens: Lens, pose: FloatArray) -> float:
     return float(lens.gap(soft[lens.covers(soft)]).min(initial=np.inf))
 
 
-def _reason(figures: dict[str, float], limits: FitLimits) -> str:
+def _earless(skin: SkinSurface, anchors: Anchors) -> dict[str, bool]:
+    """Sides on which the skin ends at the temple node, as that of face masks does."""
+    return {
+        side: skin.least_distance(getattr(anchors, f"temple_{side}")[None] - _BEHIND_NODE)
+        > _SKIN_ENDS_MM
+        for side in SIDES
+    }
+
+
+def _reason(figures: dict[str, float], limits: FitLimits, earless: dict[str, bool]) -> str:
     """'' or the first figure beyond its limit, in the order a wearer would notice."""
     rows: list[tuple[str, float, float]] = [
         ("penetration_front_mm", -np.inf, limits.front_mm),
@@ -210,7 +222,12 @@ def _reason(figures: dict[str, float], limits: FitLimits) -> str:
             (f"penetration_temple_{side}_mm", -np.inf, limits.temple_mm),
             (f"ear_gap_{side}_mm", -limits.ear_gap_mm, limits.ear_gap_mm),
             (f"ear_side_gap_{side}_mm", -limits.ear_side_gap_mm, limits.ear_side_gap_mm),
-            (f"bend_{side}_mm", -limits.bend_behind_mm, limits.bend_before_mm),
+            # A temple that rests where a mask ends has no ear to bend at.
+            (
+                f"bend_{side}_mm",
+                -np.inf if earless[side] else -limits.bend_behind_mm,
+                limits.bend_before_mm,
+            ),
             (f"residual_nose_{side}_mm", 0.0, limits.nose_mm),
         ]
     rows += [

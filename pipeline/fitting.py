@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,8 @@ class FitOutcome:
     head, glasses: as they were asked for. figures: mm and degrees, see `pipeline.fit.Fit`, not
     finite where something is missing. limits: mm and degrees, see `pipeline.spec.FitLimits`.
     world_from_glasses: 4 rows of 4, rigid, mm. reason: '' if accepted. unit: of the files of
-    'head' and 'glasses', 'scaled' where none fitted.
+    'head' and 'glasses', 'scaled' where none fitted. parts: of glasses from a mesh, how surely
+    each part was told, 0..1.
     """
 
     head: str
@@ -62,6 +63,7 @@ class FitOutcome:
     limits: Mapping[str, float]
     world_from_glasses: Sequence[Sequence[float]]
     unit: Mapping[str, str]
+    parts: Mapping[str, float] = field(default_factory=dict)
 
     def as_json(self) -> str:
         """An indented object; figures have 4 decimals, null where they are not finite."""
@@ -75,6 +77,7 @@ class FitOutcome:
             "figures": {name: _rounded(v, _DECIMALS) for name, v in sorted(self.figures.items())},
             "limits": {name: _rounded(value, _DECIMALS) for name, value in self.limits.items()},
             "unit": dict(self.unit),
+            "parts": {name: _rounded(sure, _DECIMALS) for name, sure in self.parts.items()},
             "world_from_glasses": [
                 [_rounded(value, _POSE_DECIMALS) for value in row]
                 for row in self.world_from_glasses
@@ -136,6 +139,7 @@ def fit_pair(
         limits=limits.model_dump(),
         world_from_glasses=placed.world_from_glasses.tolist(),
         unit={"head": wearer.unit, "glasses": eyewear.unit},
+        parts=eyewear.part_confidence,
     )
 
 

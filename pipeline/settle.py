@@ -24,10 +24,10 @@ _UP = np.array([0.0, 1.0, 0.0])
 _SETTLE_ROUNDS = 12
 _SETTLED_MM = 2e-3
 #: Pads whose gap in depth is below this touch.
-_TOUCHING_MM = 0.3
+_TOUCHING_MM = 0.6
 #: How far glasses slide along the nose in search of a place where the pads touch, and how
 #: much of a slide they are spared.
-_SLIDES_MM = (1.5, 3.0, 5.0, 7.0, 9.0)
+_SLIDES_MM = (1.5, 3.0, 4.5, 6.0, 7.5, 9.0, 10.5)
 _SLIDE_STEPS = 4
 _YIELD = 0.1
 #: mm sideways per mm of difference between the gaps of the pads: flanks fall at some 50 degrees.
@@ -268,7 +268,9 @@ def _clear(
         for _ in range(_ROUGH_STEPS if rough else _OPEN_STEPS):
             points, clearance = beside(skin, temple, pose, opening, ear, rough)
             lever = hinge[2] - points[:, 2]
-            need = np.where(lever > _HINGE_MARGIN_MM, -clearance / lever, -np.inf)
+            need = np.where(
+                lever > _HINGE_MARGIN_MM, -clearance / np.maximum(lever, _HINGE_MARGIN_MM), -np.inf
+            )
             most = float(need.max(initial=-np.inf))
             if most < _OPENED:
                 break

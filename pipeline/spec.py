@@ -103,11 +103,11 @@ class FitLimits(Frozen):
     """Bounds a fit must keep to be accepted, in mm and degrees; see `pipeline.fit.Fit`.
 
     front_mm, temple_mm: deepest penetration. pad_gap_mm: the pad or bridge that touches least.
-    lash_gap_mm: least distance from lashes and eyes to a lens.
-    opening_deg, closing_deg: turn of a temple outwards and inwards. bend_before_mm,
-    bend_behind_mm: how far the temple's anchor may lie in front of the ear node (the bend rides
-    on the ear) and behind it. ear_gap_mm, ear_side_gap_mm: how far above or below the ear node
-    and beside it the temple passes. nose_mm: glasses' nose anchor to the head's nose node.
+    lash_gap_mm: least distance from lashes and eyes to a lens. opening_deg, closing_deg: turn of a
+    temple outwards and inwards. bend_before_mm, bend_behind_mm: how far the temple's anchor may
+    lie in front of the ear node (the bend rides on the ear) and behind it (not asked of masks
+    that end at the node). ear_gap_mm, ear_side_gap_mm: how far above or below the ear node and
+    beside it the temple passes. nose_mm: glasses' nose anchor to the head's nose node.
     """
 
     front_mm: NonNegative = 0.5
@@ -116,11 +116,11 @@ class FitLimits(Frozen):
     lash_gap_mm: Finite = 0.0
     opening_deg: NonNegative = 12.0
     closing_deg: NonNegative = 4.0
-    bend_before_mm: NonNegative = 15.0
+    bend_before_mm: NonNegative = 25.0
     bend_behind_mm: NonNegative = 30.0
     ear_gap_mm: NonNegative = 5.0
-    ear_side_gap_mm: NonNegative = 6.0
-    nose_mm: NonNegative = 8.0
+    ear_side_gap_mm: NonNegative = 12.0
+    nose_mm: NonNegative = 12.0
     vertex_min_mm: Finite = 4.0
     vertex_max_mm: Finite = 35.0
     roll_deg: NonNegative = 5.0

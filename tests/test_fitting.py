@@ -34,6 +34,7 @@ KEYS = [
     "figures",
     "limits",
     "unit",
+    "parts",
     "world_from_glasses",
 ]
 

@@ -27,7 +27,8 @@ def material(name: str, surface: Surface, head: Head) -> bpy.types.Material:
     """The material of a head's surface: its own, or that of its kind."""
     who = head.appearance
     if who is None or surface.material is not None:
-        return principled(name, surface.material or _PLAIN_SKIN)
+        colored = "color" in surface.attributes
+        return principled(name, surface.material or _PLAIN_SKIN, colored)
     if name.startswith("eye_"):
         return _eye(name, who)
     if name == "lashes":

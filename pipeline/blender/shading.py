@@ -81,13 +81,17 @@ def refraction(name: str, ior: float) -> bpy.types.Material:
     return shader.finish(node.outputs[0])
 
 
-def principled(name: str, material: Material) -> bpy.types.Material:
-    """Metallic-roughness material, with its texture where it has one."""
+def principled(
+    name: str, material: Material, vertex_colors: bool = False
+) -> bpy.types.Material:
+    """Metallic-roughness material, with its texture or else the vertices' own attribute `color`."""
     shader = Shader(name)
     color: Any = material.base_color
     if material.texture is not None:
         image = shader.node("ShaderNodeTexImage", image=texture_image(name, material.texture))
         color = shader.mix(1.0, image.outputs["Color"], color, "MULTIPLY")
+    elif vertex_colors:
+        color = shader.attribute("color")["Vector"]
     node = shader.node(
         "ShaderNodeBsdfPrincipled",
         {

@@ -11,8 +11,8 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import numpy as np
 import trimesh
-
 from campaigns.verify_fit import NOSES, designs
+
 from pipeline.catalog.head import build_head, person
 from pipeline.fit import fit
 from pipeline.geometry import Head, Surface

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import igl
 import numpy as np
 import trimesh
+from scipy.spatial import cKDTree
 
 from pipeline.geometry import FloatArray, Head, Surface
 from pipeline.spec import FitLimits
@@ -23,6 +24,7 @@ FRONT_SAMPLES = 800
 SLACK_MM = 0.1
 #: Winding number, well inside, of what is closed enough to have an inside.
 _CLOSED = 0.75
+EDGE_MM = 2.0
 
 
 class Skin:
@@ -43,6 +45,11 @@ class Skin:
         inside = anchors.mean(axis=0, keepdims=True)
         winding = float(igl.fast_winding_number(vertices, faces, inside)[0])
         self.closed = abs(winding) > _CLOSED
+        edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+        once, count = np.unique(edges, axis=0, return_counts=True)
+        edge = vertices[once[count == 1]]
+        steps = np.linspace(0, 1, 9)[:, None, None]
+        self._edge = cKDTree((edge[:, 0] * steps + edge[:, 1] * (1 - steps)).reshape(-1, 3))
         self.vertices, self.faces = vertices, faces if winding > 0 else faces[:, ::-1].copy()
 
     def depth(self, points: FloatArray) -> FloatArray:
@@ -52,7 +59,15 @@ class Skin:
             if self.closed
             else igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
         )
-        return -np.asarray(igl.signed_distance(points, self.vertices, self.faces, sign_type=way)[0])
+        signed, _, nearest, _ = igl.signed_distance(
+            points, self.vertices, self.faces, sign_type=way
+        )
+        depth = -np.asarray(signed)
+        if not self.closed:
+            # Beyond the edge of a mask there is no side to be on.
+            beyond = self._edge.query(nearest)[0] < EDGE_MM
+            depth[beyond] = -np.abs(depth[beyond])
+        return depth
 
 
 def figures(skin: Skin, worn: Sequence[Mapping[str, Surface]]) -> list[dict[str, float]]:

@@ -18,9 +18,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from campaigns.independent import Skin, figures, violations
 from tqdm import tqdm
 
-from campaigns.independent import Skin, figures, violations
 from pipeline.catalog.catalog import open_catalog
 from pipeline.catalog.head import EXPRESSIONS, build_head, person
 from pipeline.fit import Fit, fit, posed_parts
