@@ -1,4 +1,4 @@
-"""A small `make verify-fit`: fits judged by libigl, on persons and on what scanners make of them."""
+"""A small `make verify-fit`: fits judged by libigl, on persons and on spoilt scans of them."""
 
 from __future__ import annotations
 
