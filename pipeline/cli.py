@@ -230,9 +230,16 @@ def render(
     help="Of a built-in person; see `eyeglass assets`.",
 )
 @click.option("--out", type=_PATH, metavar="FILE.glb", help="Save head and glasses.")
+@click.option("--picture", type=_PATH, metavar="FILE.png", help="Draw them from four sides.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def fit(
-    head: str, glasses: str, nose: float, expression: str, out: Path | None, as_json: bool
+    head: str,
+    glasses: str,
+    nose: float,
+    expression: str,
+    out: Path | None,
+    picture: Path | None,
+    as_json: bool,
 ) -> int:
     """Fit GLASSES to HEAD, each a mesh file or a name of the catalogue.
 
@@ -240,7 +247,7 @@ def fit(
     """
     from pipeline import fitting
 
-    outcome = fitting.fit_pair(head, glasses, nose, expression, out)
+    outcome = fitting.fit_pair(head, glasses, nose, expression, out, picture)
     click.echo(outcome.as_json() if as_json else outcome.as_text())
     return 0 if outcome.accepted else 1
 

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import trimesh
+from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.annotate.picture import draw
 from pipeline.catalog.catalog import NEUTRAL, PERSON_NAME, Catalog, open_catalog
 from pipeline.catalog.data import MESH_SUFFIXES
 from pipeline.errors import AssetError, EyeglassError
@@ -37,6 +40,7 @@ _PLAIN: Mapping[str, RGB] = {
 }
 #: Opacity of a lens: glTF viewers without transmission draw a clear one as a wall.
 _LENS_OPACITY = 0.3
+_PICTURE_PX = 1200
 _DECIMALS = 4
 #: A rotation's entries are multiplied by 100 mm and more.
 _POSE_DECIMALS = 9
@@ -107,27 +111,38 @@ class FitOutcome:
 
 
 def fit_pair(
-    head: str, glasses: str, nose: float, expression: str, out: Path | None = None
+    head: str,
+    glasses: str,
+    nose: float,
+    expression: str,
+    out: Path | None = None,
+    picture: Path | None = None,
 ) -> FitOutcome:
     """Fits `glasses` on `head` at nose position `nose` in [0, 3].
 
     head: a built-in person ('person-000003') or a mesh file with its anchors. glasses: a design of
     the catalogue, worn at the middle of its ranges, or a mesh file. expression: of persons;
-    meshes have '1_neutral' only. out: a .glb to write, accepted or not; see `save_glb`.
+    meshes have '1_neutral' only. out: a .glb to write, accepted or not; see `save_glb`. picture: a
+    .png to write, as `out`; see `draw_worn`.
 
     Raises AssetError for a name that is unknown, with the nearest ones, and for a mesh that is
-    missing or unusable; EyeglassError for `nose` out of range or an `out` that cannot be written.
+    missing or unusable; EyeglassError for `nose` out of range or a file that cannot be written.
     """
     if not 0 <= nose <= 3:
         raise EyeglassError(f"nose position: a number from 0 to 3 is expected, got {nose:g}")
-    if out is not None:
-        _check_out(out, head, glasses)
+    for file, suffix in ((out, ".glb"), (picture, ".png")):
+        if file is not None:
+            _check_out(file, suffix, head, glasses)
     catalog = open_catalog()
     wearer, eyewear = _head(catalog, head, expression), _eyewear(catalog, glasses)
     limits = FitLimits()
     placed = fit(wearer, eyewear, nose, limits)
     if out is not None:
         save_glb(out, wearer, eyewear, placed)
+    if picture is not None:
+        found, encoded = cv2.imencode(".png", draw_worn(wearer, eyewear, placed)[..., ::-1])
+        assert found
+        _write(picture, encoded.tobytes())
     return FitOutcome(
         head=head,
         glasses=glasses,
@@ -154,7 +169,24 @@ def save_glb(path: Path, head: Head, eyewear: Eyewear, placed: Fit) -> None:
         _add(scene, f"head_{name}", surface, surface.material or _plain(head, name, surface))
     for name, part in posed_parts(eyewear, placed).items():
         _add(scene, f"glasses_{name}", part, part.material or Material(), name in LENS_PARTS)
-    data = scene.export(file_type="glb")
+    _write(path, scene.export(file_type="glb"))
+
+
+def draw_worn(head: Head, eyewear: Eyewear, placed: Fit) -> NDArray[np.uint8]:
+    """The head with the glasses from four sides, (h, 1200, 3) uint8 sRGB, without Blender."""
+    surfaces = [
+        (surface, (surface.material or _plain(head, name, surface)).base_color, 1.0)
+        for name, surface in head.surfaces.items()
+    ]
+    for name, part in posed_parts(eyewear, placed).items():
+        material = part.material or Material()
+        clear = name in LENS_PARTS and material.transmission >= 0.5
+        surfaces.append((part, material.base_color, _LENS_OPACITY if clear else 1.0))
+    return draw(surfaces, {}, _PICTURE_PX, about=head.anchors.as_array())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """The file appears whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(
@@ -172,11 +204,11 @@ def save_glb(path: Path, head: Head, eyewear: Eyewear, placed: Fit) -> None:
         raise EyeglassError(f"{path}: cannot be written: {one_line(error)}") from None
 
 
-def _check_out(out: Path, head: str, glasses: str) -> None:
-    if out.suffix.lower() != ".glb":
-        raise EyeglassError(f"{out}: a name that ends in .glb is expected")
+def _check_out(out: Path, suffix: str, head: str, glasses: str) -> None:
+    if out.suffix.lower() != suffix:
+        raise EyeglassError(f"{out}: a name that ends in {suffix} is expected")
     if out.is_dir():
-        raise EyeglassError(f"{out}: is a folder; a file that ends in .glb is expected")
+        raise EyeglassError(f"{out}: is a folder; a file that ends in {suffix} is expected")
     if out.resolve() in (Path(head).resolve(), Path(glasses).resolve()):
         raise EyeglassError(f"{out}: is a mesh to be fitted; give another name")
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import trimesh
 import yaml
+from PIL import Image
 
 from pipeline.catalog.catalog import open_catalog
 from pipeline.errors import AssetError, EyeglassError
@@ -185,6 +186,21 @@ def test_glb_has_the_colours_of_the_parts(worn: str, tmp_path: Path) -> None:
     lens = scene.geometry["glasses_lens_left"].visual.material
     assert lens.alphaMode == "BLEND"
     assert lens.baseColorFactor[3] < 128
+
+
+def test_picture_shows_the_head_and_the_frame_from_four_sides(worn: str, tmp_path: Path) -> None:
+    picture = tmp_path / "worn.png"
+    fit_pair(PERSON, worn, 0.0, "1_neutral", picture=picture)
+    image = np.asarray(Image.open(picture).convert("RGB"), dtype=int)
+    assert image.shape == (1200, 1200, 3)
+    background = image[2, 2]
+    for tile in (image[:600, :600], image[:600, 600:], image[600:, :600], image[600:, 600:]):
+        drawn = np.abs(tile - background).max(axis=2) > 20
+        # A head, not a body: it fills between a third and nine tenths of each view.
+        assert 0.33 < drawn.mean() < 0.9
+    with pytest.raises(EyeglassError, match=r"ends in \.png"):
+        fit_pair(PERSON, worn, 0.0, "1_neutral", picture=tmp_path / "worn.jpg")
+    assert [path.name for path in tmp_path.iterdir()] == ["worn.png"]
 
 
 def test_unknown_names_are_answered_with_the_nearest(worn: str, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ Image = NDArray[np.uint8]
 #: Colours of points in the order they come, sRGB: those of both sides of a pair are far apart.
 POINT_COLOURS = ((30, 110, 255), (255, 60, 40), (0, 200, 215), (255, 150, 0),
                  (150, 60, 230), (60, 160, 40), (240, 80, 190), (120, 90, 40))  # fmt: skip
-#: With points, no more is shown than lies this far from their middle; a head fits, a body need not.
+#: No more is shown than lies this far from what must be: a head fits, a body need not.
 _REACH_MM = 150.0
 _BACKGROUND = 0.88
 _SUPERSAMPLING = 2
@@ -65,18 +65,21 @@ def draw(
     surfaces: Sequence[tuple[Surface, RGB] | tuple[Surface, RGB, float]],
     points: Mapping[str, FloatArray],
     size_px: int,
+    about: FloatArray | None = None,
 ) -> Image:
     """Surfaces and named points from the front, both sides and a three-quarter view; with a legend.
 
     surfaces: each with the colour, linear Rec. 709, that it has where it has neither texture nor
     vertex colours, and its opacity, 1 if left out. points: name to (3,). All in mm in our frame.
-    size_px: width of the picture. Returns (h, w, 3) uint8 sRGB. Points are filled where they can
-    be seen, rings where something lies more than 2 mm in front of them. Raises ValueError if there
-    is nothing to draw.
+    size_px: width of the picture. about: (k, 3), what the views must show, with 15 cm round it; the
+    points if left out, and all there is without points. Returns (h, w, 3) uint8 sRGB. Points are
+    filled where they can be seen, rings where something lies more than 2 mm in front of them.
+    Raises ValueError if there is nothing to draw.
     """
     opaque = _merged([entry for entry in surfaces if _opacity(entry) >= 1])
     clear = _merged([entry for entry in surfaces if _opacity(entry) < 1])
-    middle, half_mm = _frame([opaque, clear], points)
+    shown = np.reshape([*points.values()] if about is None else about, (-1, 3))
+    middle, half_mm = _frame([opaque, clear], shown)
     opaque, clear = (_near(mesh, middle, 2 * half_mm) for mesh in (opaque, clear))
     side = max(16, size_px // 2)
     tiles = []
@@ -132,17 +135,14 @@ def _unit(vectors: FloatArray) -> FloatArray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-300)
 
 
-def _frame(
-    meshes: Sequence[_Mesh], points: Mapping[str, FloatArray]
-) -> tuple[FloatArray, float]:
+def _frame(meshes: Sequence[_Mesh], shown: FloatArray) -> tuple[FloatArray, float]:
     """Middle, (3,) mm, and half the side of the square that each view shows."""
     vertices = np.concatenate([mesh.vertices[np.unique(mesh.faces)] for mesh in meshes])
     if not len(vertices):
         raise ValueError("nothing to draw: no surface has a face")
-    if points:
-        middle = np.mean([*points.values()], axis=0)
-        near = vertices[(np.abs(vertices - middle) < _REACH_MM).all(axis=1)]
-        vertices = np.concatenate([near, *(np.reshape(p, (1, 3)) for p in points.values())])
+    if len(shown):
+        near = (np.abs(vertices - shown.mean(axis=0)) < _REACH_MM).all(axis=1)
+        vertices = np.concatenate([vertices[near], shown])
     middle = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
     seen = [np.abs((vertices - middle) @ view[:2, :3].T).max() for _, view in _VIEWS]
     return middle, 1.06 * max(float(max(seen)), 1e-9)

@@ -10,22 +10,18 @@ from campaigns.verify_fit import ACCEPTED_SHARE, Pairs, Tally, designs, wear
 from PIL import Image
 
 from pipeline.annotate.command import annotate
-from pipeline.annotate.picture import draw
 from pipeline.catalog.anchors import read_sidecar, sidecar_path
 from pipeline.catalog.data import MESH_SUFFIXES
 from pipeline.catalog.head import build_head, person
 from pipeline.catalog.mesh import load_eyewear, load_head
 from pipeline.errors import EyeglassError
-from pipeline.fit import fit, posed_parts
-from pipeline.geometry import LENS_PARTS, RGB, Eyewear, Head, Surface
+from pipeline.fit import fit
+from pipeline.fitting import draw_worn
+from pipeline.geometry import Eyewear, Head
 from pipeline.wearing import EyewearShape
 
 PICTURES = Path("build/verify-fit")
 PERSONS = 4
-_SKIN: RGB = (0.5, 0.4, 0.35)
-_FRAME: RGB = (0.05, 0.08, 0.2)
-_LENS_OPACITY = 0.3
-_PICTURE_PX = 1000
 _PICTURE_NOSE = 1.0
 
 
@@ -86,13 +82,6 @@ def _picture(name: str, head: Head, glasses: dict[str, Eyewear]) -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     for pair, eyewear in glasses.items():
         placed = fit(head, eyewear, _PICTURE_NOSE)
-        surfaces = [_part(n, surface, _SKIN) for n, surface in head.surfaces.items()]
-        surfaces += [_part(n, part, _FRAME) for n, part in posed_parts(eyewear, placed).items()]
-        image = draw(surfaces, {}, _PICTURE_PX)
         verdict = "accepted" if placed.accepted else "rejected"
-        Image.fromarray(image).save(PICTURES / f"{name}+{pair}-{verdict}.png")
-
-
-def _part(name: str, part: Surface, plain: RGB) -> tuple[Surface, RGB, float]:
-    colour = part.material.base_color if part.material else plain
-    return part, colour, _LENS_OPACITY if name in LENS_PARTS else 1.0
+        image = Image.fromarray(draw_worn(head, eyewear, placed))
+        image.save(PICTURES / f"{name}+{pair}-{verdict}.png")
