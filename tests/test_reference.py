@@ -23,6 +23,7 @@ from pipeline.spec import (
     IMAGE_KEYS,
     LAYERS,
     CameraSpec,
+    FitLimits,
     GlassesSpec,
     HeadSpec,
     LightSpec,
@@ -174,7 +175,7 @@ def test_the_snippet_reads_a_dataset(
 
 
 def test_the_scene_in_the_readme_is_valid_and_complete() -> None:
-    scene, _ = blocks("yaml")
+    scene, *_ = blocks("yaml")
     data = yaml.safe_load(scene)
     check_names(parse_recipe(data, "README.md"), open_catalog(), "README.md")
     assert set(data) == set(Recipe.model_fields)
@@ -184,7 +185,16 @@ def test_the_scene_in_the_readme_is_valid_and_complete() -> None:
 
 
 def test_the_anchors_in_the_readme_are_valid(tmp_path: Path) -> None:
-    _, anchors = blocks("yaml")
-    sidecar = tmp_path / "NAME.anchors.yaml"
-    sidecar.write_text(anchors)
-    assert anchor_frame(read_sidecar(sidecar).anchors, sidecar).unit == "m"
+    _, anchors, parts = blocks("yaml")
+    path = tmp_path / "NAME.anchors.yaml"
+    path.write_text(anchors + parts)
+    sidecar = read_sidecar(path)
+    assert anchor_frame(sidecar.anchors, path).unit == "m"
+    assert sidecar.synthesise_lenses
+    assert sidecar.parts["temples"] == ("Arm_L", "Tip*")
+
+
+def test_the_limits_in_the_readme_are_the_defaults() -> None:
+    _, _, table = TEXT.partition("| figure | limit in")
+    stated = re.findall(r"`([a-z_]+): (-?[0-9.]+)`", table.partition("\n\n")[0])
+    assert {name: float(value) for name, value in stated} == FitLimits().model_dump()
