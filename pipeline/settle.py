@@ -116,18 +116,24 @@ def _ease(skin: SkinSurface, shape: EyewearShape, nodes: Anchors, seat: Seat) ->
 
 
 def _slide(head: Head, skin: SkinSurface, shape: EyewearShape, nose: float, seat: Seat) -> float:
-    """mm down the nose (up where negative) to the nearest place where the pads touch; 0 if none."""
+    """mm down the nose (up where negative) to the nearest place where the pads touch; 0 if none.
+
+    There is none where the front comes off the brow only to rest on the cheeks, or the reverse.
+    """
     way = 1.0 if seat.above else -1.0
 
-    def tried(slid: float) -> float:
+    def tried(slid: float) -> Seat:
         nodes = nose_at(head, NOSE_STEP_MM * nose + way * slid, skin)
-        return _come_to_rest(skin, shape, nodes, seat).gap - _TOUCHING_MM
+        return _come_to_rest(skin, shape, nodes, seat)
 
     low, excess = 0.0, seat.gap - _TOUCHING_MM
     for high in _SLIDES_MM:
-        lack = tried(high)
+        found = tried(high)
+        lack = found.gap - _TOUCHING_MM
         if lack <= 0:
             break
+        if found.above != seat.above:
+            return 0.0
         low, excess = high, lack
     else:
         return 0.0
@@ -135,7 +141,7 @@ def _slide(head: Head, skin: SkinSurface, shape: EyewearShape, nose: float, seat
         # Between the middle and the line's zero: neither alone closes in on a kink from both ends.
         zero = low + (high - low) * excess / (excess - lack)
         middle = 0.5 * (zero + 0.5 * (low + high))
-        value = tried(middle)
+        value = tried(middle).gap - _TOUCHING_MM
         if value > 0:
             low, excess = middle, value
         else:
