@@ -287,6 +287,8 @@ def annotate(
     Example:
       eyeglass annotate scan.obj
     """
+    # Thousands of tiny products: with threads they take several times as long.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from pipeline.annotate import command
 
     return command.annotate(

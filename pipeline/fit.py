@@ -10,8 +10,8 @@ from pipeline.geometry import TEMPLE_PARTS, Anchors, Eyewear, FloatArray, Head, 
 from pipeline.settle import Seat, beside, settle
 from pipeline.skin import SkinSurface, heights_at, nose_nodes
 from pipeline.spec import FitLimits
-from pipeline.transforms import apply, compose, rotation_about
-from pipeline.wearing import SIDES, EyewearShape, Lens
+from pipeline.transforms import apply, compose
+from pipeline.wearing import SIDES, EyewearShape, Lens, hinge_turn
 
 _BACK = (0.0, 0.0, -1.0)
 #: What a lens must not touch but may not be skin.
@@ -98,8 +98,7 @@ def posed_parts(eyewear: Eyewear, placed: Fit) -> dict[str, Surface]:
 def temple_turn(eyewear: Eyewear, placed: Fit, side: str) -> FloatArray:
     """(4, 4) turn of the temple of `side` ('left', 'right') in the glasses' own frame."""
     hinge = getattr(eyewear, f"hinge_{side}")
-    opening = getattr(placed, f"opening_{side}_deg")
-    return rotation_about(hinge.axis, -opening if side == "left" else opening, hinge.origin)
+    return hinge_turn(hinge, side, getattr(placed, f"opening_{side}_deg"))
 
 
 def _depth(skin: SkinSurface, under: FloatArray) -> float:
@@ -115,7 +114,7 @@ def _figures(
     seat: Seat,
 ) -> dict[str, float]:
     pose, openings = seat.pose, seat.openings
-    front = apply(pose, seat.near)
+    front = apply(pose, shape.front.sparse)
     figures = {"penetration_front_mm": _depth(skin, front[skin.clearance(front, _BACK) < 0])}
     for side, temple in shape.temples.items():
         ear = getattr(nodes, f"temple_{side}")

@@ -52,17 +52,15 @@ _RAISE_STEPS = 4
 
 @dataclass(frozen=True, eq=False)
 class Seat:
-    """A pose on the way to rest: (4, 4) pose, degrees by which the temples open, what may touch.
+    """A pose on the way to rest: (4, 4) pose, and degrees by which the temples open.
 
-    near: points of the front, in its own frame, that lie nearest to the skin. gaps: how far
-    back the left and right pad could still move, mm. above: whether what touches first lies
-    above the pads. aside: mm to the left of the nose nodes' middle, where both pads touch.
+    gaps: how far back the left and right pad could still move, mm. above: whether what touches
+    first lies above the pads. aside: mm to the left of the nose nodes' middle, where both touch.
     behind: how deep each temple lies in the head behind the ear, mm.
     """
 
     pose: FloatArray
     openings: dict[str, float]
-    near: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
     gaps: tuple[float, float] = (np.inf, np.inf)
     above: bool = False
     aside: float = 0.0
@@ -206,7 +204,8 @@ def _push_roughly(
 ) -> tuple[FloatArray, float]:
     """Moves the front back to about where it first meets skin.
 
-    Also returns by how many mm the left pad is then further from that than the right one.
+    Also returns by how many mm the left pad is then further from that than the right one; nan
+    where a side has none.
     """
     left, right, front = (
         skin.rough_clearance(apply(pose, points), _BACK)
@@ -214,7 +213,8 @@ def _push_roughly(
     )
     gaps = left.min(initial=np.inf), right.min(initial=np.inf)
     least = min(*gaps, front.min())
-    return compose(translation([0, 0, -least]), pose), gaps[0] - gaps[1]
+    uneven = gaps[0] - gaps[1] if np.isfinite(gaps).all() else np.nan
+    return compose(translation([0, 0, -least]), pose), uneven
 
 
 def _push(skin: SkinSurface, shape: EyewearShape, pose: FloatArray) -> Seat:
@@ -226,7 +226,7 @@ def _push(skin: SkinSurface, shape: EyewearShape, pose: FloatArray) -> Seat:
     clearance = skin.clearance(points, _BACK)
     least = clearance.min()
     if not np.isfinite(least):
-        return Seat(pose, {}, near)
+        return Seat(pose, {})
     ends = np.cumsum([len(rest) for rest in rests])
     left, right, _ = np.split(clearance, ends)
     first = points[clearance.argmin()]
@@ -234,7 +234,6 @@ def _push(skin: SkinSurface, shape: EyewearShape, pose: FloatArray) -> Seat:
     return Seat(
         pose=compose(translation([0, 0, -least]), pose),
         openings={},
-        near=near,
         gaps=(left.min(initial=np.inf) - least, right.min(initial=np.inf) - least),
         above=bool(first[1] > pads),
     )

@@ -47,6 +47,11 @@ class Cloud:
         return self.points[chosen[self.cluster]]
 
 
+def hinge_turn(hinge: Hinge, side: str, opening: float) -> FloatArray:
+    """(4, 4) turn that opens the temple of `side` ('left', 'right') by so many degrees."""
+    return rotation_about(hinge.axis, -opening if side == "left" else opening, hinge.origin)
+
+
 @dataclass(frozen=True, eq=False)
 class Temple:
     """One temple before it is opened.
@@ -67,8 +72,7 @@ class Temple:
 
     def posed(self, pose: FloatArray, opening: float) -> FloatArray:
         """(4, 4) that places the temple: turned by `opening` degrees, then with the front."""
-        hinge = self.hinge
-        return compose(pose, rotation_about(hinge.axis, -self.sign * opening, hinge.origin))
+        return compose(pose, hinge_turn(self.hinge, self.side, opening))
 
     def at(self, profile: FloatArray, pose: FloatArray, opening: float, z: float) -> FloatArray:
         """The point (3,) of a profile, (k, 3), as posed and opened, at depth `z` of the head."""

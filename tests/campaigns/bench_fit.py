@@ -44,18 +44,17 @@ def warm_rates() -> list[float]:
 
 
 def scan(faces: int) -> Head:
-    """A head of at least so many triangles, cut from a person's."""
+    """A person's skin, subdivided to at least so many triangles."""
     head = build_head(person(1), "1_neutral")
     skin = head.surfaces["skin"]
     mesh = trimesh.Trimesh(skin.vertices, skin.triangles(), process=False)
     while len(mesh.faces) < faces:
         mesh = mesh.subdivide()
-    order = np.random.default_rng(0).permutation(len(mesh.faces))[:faces]
-    return Head("scan", {"skin": Surface(np.array(mesh.vertices), mesh.faces[order])}, head.anchors)
+    return Head("scan", {"skin": Surface(np.array(mesh.vertices), mesh.faces)}, head.anchors)
 
 
-def first_fit_seconds() -> float:
-    head, eyewear = scan(SCAN_FACES), designs()["rectangle"][0]
+def first_fit_seconds(head: Head) -> float:
+    eyewear = designs()["rectangle"][0]
     start = time.perf_counter()
     fit(head, eyewear, 1.0, skin=SkinSurface(head), shape=EyewearShape(eyewear))
     return time.perf_counter() - start
@@ -69,9 +68,11 @@ def main() -> int:
         f"fits a second on one core, {ROUNDS} rounds of {HEADS} heads: "
         f"median {np.median(rates):.1f}, least {min(rates):.1f}, most {max(rates):.1f}"
     )
-    seconds = min(first_fit_seconds() for _ in range(ROUNDS))
-    print(f"first fit of a scan of {SCAN_FACES} faces: {seconds:.2f} s")
-    passed = max(rates) >= FITS_A_SECOND and seconds < SCAN_SECONDS
+    head = scan(SCAN_FACES)
+    seconds = float(np.median([first_fit_seconds(head) for _ in range(ROUNDS)]))
+    faces = len(head.surfaces["skin"].faces)
+    print(f"first fit of a scan of {faces} faces: median {seconds:.2f} s")
+    passed = np.median(rates) >= FITS_A_SECOND and seconds < SCAN_SECONDS
     print(f"bench-fit: {'passed' if passed else 'FAILED'}")
     return 0 if passed else 1
 
