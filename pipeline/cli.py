@@ -16,18 +16,20 @@ from pipeline.errors import EyeglassError
 
 
 class _Path(click.Path):
-    """A path, made absolute with `..` and links resolved; '' is a slip, not the folder here."""
+    """An absolute path, unless told with links and `..` resolved; '' is a slip, not this folder."""
 
-    def __init__(self) -> None:
-        super().__init__(path_type=Path, resolve_path=True)
+    def __init__(self, resolve: bool = True) -> None:
+        super().__init__(path_type=Path, resolve_path=resolve)
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if value == "":
             self.fail("a path is expected, got ''", param, ctx)
-        return super().convert(value, param, ctx)
+        return Path(os.path.abspath(super().convert(value, param, ctx)))
 
 
 _PATH = _Path()
+#: A mesh's sidecar lies beside it, even where the mesh is a link.
+_MESH = _Path(resolve=False)
 _EXAMPLE = "\b\nExample:\n  "
 _DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
 
@@ -253,7 +255,7 @@ def fit(
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass annotate scan.obj --auto --picture scan.png")
-@click.argument("mesh", type=_PATH)
+@click.argument("mesh", type=_MESH)
 @click.option(
     "--kind", type=click.Choice(("head", "glasses")),
     help="What the mesh is  [default: what its sidecar says, or what it looks like]",

@@ -5,14 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import trimesh
 from numpy.typing import NDArray
@@ -25,7 +22,8 @@ from pipeline.errors import AssetError, EyeglassError
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import LENS_PARTS, RGB, Eyewear, Head, Material, Surface
 from pipeline.spec import FitLimits
-from pipeline.yamlfile import one_line
+from pipeline.store import encode_png
+from pipeline.wholefile import write_whole
 
 _METRES_PER_MM = 0.001
 #: Where neither the mesh nor the person says, linear Rec. 709: middling skin, and what else a
@@ -122,7 +120,7 @@ def fit_pair(
 
     head: a built-in person ('person-000003') or a mesh file with its anchors. glasses: a design of
     the catalogue, worn at the middle of its ranges, or a mesh file. expression: of persons;
-    meshes have '1_neutral' only. out: a .glb to write, accepted or not; see `save_glb`. picture: a
+    meshes have '1_neutral' only. out: a .glb to write, accepted or not; see `as_glb`. picture: a
     .png to write, as `out`; see `draw_worn`.
 
     Raises AssetError for a name that is unknown, with the nearest ones, and for a mesh that is
@@ -137,12 +135,12 @@ def fit_pair(
     wearer, eyewear = _head(catalog, head, expression), _eyewear(catalog, glasses)
     limits = FitLimits()
     placed = fit(wearer, eyewear, nose, limits)
+    files = {}
     if out is not None:
-        save_glb(out, wearer, eyewear, placed)
+        files[out] = as_glb(wearer, eyewear, placed)
     if picture is not None:
-        found, encoded = cv2.imencode(".png", draw_worn(wearer, eyewear, placed)[..., ::-1])
-        assert found
-        _write(picture, encoded.tobytes())
+        files[picture] = encode_png(draw_worn(wearer, eyewear, placed))
+    write_whole(files)
     return FitOutcome(
         head=head,
         glasses=glasses,
@@ -158,18 +156,17 @@ def fit_pair(
     )
 
 
-def save_glb(path: Path, head: Head, eyewear: Eyewear, placed: Fit) -> None:
-    """Writes the head and the glasses it wears as one GLB, in metres, y up, the face along +z.
+def as_glb(head: Head, eyewear: Eyewear, placed: Fit) -> bytes:
+    """The head and the glasses it wears as one GLB, in metres, y up, the face along +z.
 
-    Nodes are named `head_SURFACE` and `glasses_PART`. The file appears whole or not at all.
-    Raises EyeglassError if it cannot be written.
+    Nodes are named `head_SURFACE` and `glasses_PART`.
     """
     scene = trimesh.Scene()
     for name, surface in head.surfaces.items():
         _add(scene, f"head_{name}", surface, surface.material or _plain(head, name, surface))
     for name, part in posed_parts(eyewear, placed).items():
         _add(scene, f"glasses_{name}", part, part.material or Material(), name in LENS_PARTS)
-    _write(path, scene.export(file_type="glb"))
+    return bytes(scene.export(file_type="glb"))
 
 
 def draw_worn(head: Head, eyewear: Eyewear, placed: Fit) -> NDArray[np.uint8]:
@@ -183,25 +180,6 @@ def draw_worn(head: Head, eyewear: Eyewear, placed: Fit) -> NDArray[np.uint8]:
         clear = name in LENS_PARTS and material.transmission >= 0.5
         surfaces.append((part, material.base_color, _LENS_OPACITY if clear else 1.0))
     return draw(surfaces, {}, _PICTURE_PX, about=head.anchors.as_array())
-
-
-def _write(path: Path, data: bytes) -> None:
-    """The file appears whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(
-            prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
-        )
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise EyeglassError(f"{path}: cannot be written: {one_line(error)}") from None
 
 
 def _check_out(out: Path, suffix: str, head: str, glasses: str) -> None:

@@ -203,6 +203,14 @@ def test_picture_shows_the_head_and_the_frame_from_four_sides(worn: str, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["worn.png"]
 
 
+def test_both_files_or_none(worn: str, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(EyeglassError, match=r"worn\.png: cannot be written"):
+        fit_pair(PERSON, worn, 0.0, "1_neutral", tmp_path / "a.glb", blocked / "worn.png")
+    assert list(tmp_path.iterdir()) == [blocked]
+
+
 def test_unknown_names_are_answered_with_the_nearest(worn: str, tmp_path: Path) -> None:
     with pytest.raises(AssetError, match="did you mean 'aviator'"):
         fit_pair(PERSON, "avaitor", 0, "1_neutral")

@@ -1,0 +1,36 @@
+"""Files that appear whole, or not at all; several together, or none."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.errors import EyeglassError
+from pipeline.yamlfile import one_line
+
+
+def write_whole(files: Mapping[Path, bytes]) -> None:
+    """Writes all the files, making their folders, or leaves everything as it was.
+
+    Raises EyeglassError, naming the file, where one cannot be written.
+    """
+    ready: dict[Path, str] = {}
+    try:
+        for path, data in files.items():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handle, ready[path] = tempfile.mkstemp(
+                    prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
+                )
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                os.chmod(ready[path], 0o644)
+            except OSError as error:
+                raise EyeglassError(f"{path}: cannot be written: {one_line(error)}") from None
+        for path in files:
+            os.replace(ready.pop(path), path)
+    finally:
+        for temporary in ready.values():
+            os.unlink(temporary)
