@@ -24,7 +24,7 @@ class _Path(click.Path):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if value == "":
             self.fail("a path is expected, got ''", param, ctx)
-        return Path(os.path.abspath(super().convert(value, param, ctx)))
+        return Path(os.path.abspath(str(super().convert(value, param, ctx))))
 
 
 _PATH = _Path()
