@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+
+# Before numpy is imported, which reads it then: threads slow thousands of tiny products down by
+# some 5 times, and starve whatever else runs.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 

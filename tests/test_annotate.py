@@ -25,8 +25,9 @@ from pipeline.catalog.anchors import (
     write_sidecar,
 )
 from pipeline.catalog.head import build_head, person
-from pipeline.catalog.mesh import load_head, read_pieces
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.mesh import load_head
+from pipeline.catalog.meshfile import read_pieces
+from pipeline.catalog.piece import Piece
 from pipeline.errors import AssetError, EyeglassError
 from pipeline.fit import fit, posed_parts
 from pipeline.geometry import Anchors, Head, Material, Surface

@@ -10,13 +10,15 @@ import pytest
 import trimesh
 
 from pipeline.annotate.contacts import section
-from pipeline.annotate.eyeglasses import propose_glasses
+from pipeline.annotate.eyeglasses import _upward, propose_glasses
 from pipeline.annotate.mirror import mirror_planes, spread
+from pipeline.annotate.proposal import Proposal
+from pipeline.annotate.propose import _PROPOSERS, propose
 from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.head import build_head, person
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.errors import Unsure
-from pipeline.geometry import Eyewear, Surface
+from pipeline.geometry import Anchors, Eyewear, Surface
 from pipeline.transforms import apply, compose, rotation_about, translation
 
 DESIGNS = ("aviator", "cat_eye", "panto", "rectangle", "rimless", "round", "square", "trapeze")
@@ -141,6 +143,41 @@ def test_folded_temples_are_refused(catalog: Catalog, angles: tuple[float, float
     parts = opened(design(catalog, "rectangle"), left=angles[0], right=angles[1])
     with pytest.raises(Unsure):
         propose_glasses(one_piece(parts.values(), motion(6)))
+
+
+def grain(*places: tuple[float, float, float]) -> list[Surface]:
+    boxes = [trimesh.creation.box((1.2, 1.2, 1.2), translation(place)) for place in places]
+    return [Surface(np.asarray(b.vertices), np.asarray(b.faces)) for b in boxes]
+
+
+def test_dirt_around_glasses_moves_no_point(catalog: Catalog) -> None:
+    pair = design(catalog, "round")
+    clean, _ = proposed(pair.parts.values(), np.eye(4))
+    tip = min(s.vertices[:, 2].min() for s in pair.parts.values())
+    dirt = grain((0, 0, tip - 25), (20, 0, tip - 30), (40, -90, 60))
+    points, proposal = proposed([*pair.parts.values(), *dirt], np.eye(4))
+    np.testing.assert_allclose(points, clean, atol=1e-6)
+    assert proposal.confidence > 0.9
+
+
+def test_a_point_behind_the_tips_or_no_bridge_makes_nothing_sure() -> None:
+    # A bar 100 mm wide, 3 mm up in its middle, and straight temples level with its ends.
+    away, along, up = np.full(200, 50.0), np.full(200, 1.0), np.zeros(200)
+    away[100:130], up[100:130], along[130:] = 5.0, 3.0, np.linspace(26, 130, 70)
+    found = _upward(away, along, up)
+    assert found == pytest.approx(3 / 8 / 2)
+    # One point 30 mm behind the tips, in the middle, changes hardly anything.
+    assert _upward(np.append(away, 0.0), np.append(along, 160.0), np.append(up, 0.0)) < found + 0.1
+    with pytest.raises(Unsure, match="no bridge"):
+        _upward(np.where(away == 5.0, 20.0, away), along, up)
+
+
+@pytest.mark.parametrize("confidence", [np.nan, 0.499])
+def test_no_proposal_of_little_or_unknown_confidence_is_acted_on(monkeypatch, confidence) -> None:
+    unsure = Proposal("glasses", Anchors(*np.eye(4, 3)), confidence, "x")
+    monkeypatch.setitem(_PROPOSERS, "glasses", lambda pieces: unsure)
+    with pytest.raises(Unsure):
+        propose([], "glasses")
 
 
 def shapes(catalog: Catalog) -> dict[str, list[Surface]]:

@@ -12,7 +12,7 @@ from pipeline.annotate.heads import propose_head
 from pipeline.annotate.propose import LEAST_CONFIDENCE, propose
 from pipeline.annotate.registration import Pose, fit_pose, reference, sample, similarity
 from pipeline.catalog.head import build_head, person
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.errors import Unsure
 from pipeline.geometry import FloatArray, Head, Surface
 from pipeline.transforms import apply, rotation_about

@@ -22,7 +22,8 @@ from pipeline.annotate.picture import POINT_COLOURS
 from pipeline.annotate.proposal import Proposal
 from pipeline.catalog.anchors import KEYS, read_sidecar, sidecar_path, write_sidecar
 from pipeline.catalog.head import build_head, person
-from pipeline.catalog.mesh import load_head, read_pieces
+from pipeline.catalog.mesh import load_head
+from pipeline.catalog.meshfile import read_pieces
 from pipeline.errors import EyeglassError, Unsure
 from pipeline.fit import fit
 from pipeline.geometry import Anchors, Head

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import struct
+import subprocess
+import sys
 import tracemalloc
+import warnings
 import zlib
 from pathlib import Path
 
@@ -18,8 +21,9 @@ from PIL import Image
 from pipeline.catalog.anchors import sidecar_path, write_sidecar
 from pipeline.catalog.catalog import open_catalog
 from pipeline.catalog.head import build_head, person
-from pipeline.catalog.mesh import load_eyewear, load_head, read_pieces
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.mesh import load_eyewear, load_head
+from pipeline.catalog.meshfile import companions, read_pieces
+from pipeline.catalog.piece import Piece
 from pipeline.errors import AssetError
 from pipeline.fit import fit
 from pipeline.geometry import Anchors
@@ -53,10 +57,12 @@ def file(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def refused(path: Path, *words: str) -> None:
-    """One line, without allocating what a header claims."""
+    """One line, no warnings, without allocating what a header claims."""
     tracemalloc.start()
-    with pytest.raises(AssetError) as caught:
-        read_pieces(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(AssetError) as caught:
+            read_pieces(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100e6
@@ -135,7 +141,27 @@ def test_missing_material_and_texture_files_do_no_harm(tmp_path: Path) -> None:
     material = one(file(tmp_path, "b.obj", text.replace("gone", "b"))).surface.material
     assert material.texture is None
     file(tmp_path, "gone.png", b"no image")
-    assert one(tmp_path / "b.obj").surface.material.texture is None
+    refused(tmp_path / "b.obj", "gone.png", "no image that can be read")
+
+
+def test_polygons_of_mixed_size_are_told_apart_line_by_line(tmp_path: Path) -> None:
+    """Four, three and five corners, as many in all as three quads have; areas 1, 0.5 and 2.5."""
+    text = (
+        "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 5 0 0\nv 6 0 0\nv 5 1 0\n"
+        "v 9 7 0\nv 11 7 0\nv 11 8 0\nv 10 8.5 0\nv 9 8 0\n"
+        "f 1 2 3 4\nf 5 6 7\nf 8 9 10 11 12\n"
+    )
+    assert area(one(file(tmp_path, "a.obj", text))) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("back", ["-9", "-2"])
+@pytest.mark.parametrize("others", ["", "vt 1 1\nf 1/1 2/1 4/1\n"])
+def test_texture_coordinates_before_the_first_are_refused(tmp_path, back, others) -> None:
+    """They are counted back from one vt, for which -1 is the only such number."""
+    text = f"{V}vt 0 0\nf 5/{back} 6/{back} 8/{back}\n{others}"
+    refused(file(tmp_path, "a.obj", text), "texture coordinate")
+    good = one(file(tmp_path, "b.obj", text.replace(f"/{back}", "/-1")))
+    assert good.surface.uv[0].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -190,6 +216,32 @@ def test_concave_polygons_are_cut_without_overlap(tmp_path, points, flat_area) -
     piece = polygon(points, tmp_path)
     assert len(piece.surface.faces) == len(points) - 2
     assert area(piece) == pytest.approx(shoelace * np.sqrt(1.25))
+
+
+def test_many_small_concave_polygons_are_cut(tmp_path: Path) -> None:
+    """Pentagons of area 10, one beside the other, that only one of their corners sees all of."""
+    outline = np.array([(0, 0), (4, 0), (4, 4), (2, 1), (0, 4)])
+    with (tmp_path / "a.obj").open("w") as out:
+        for i in range(8_000):
+            turned = np.roll(outline, i, axis=0) + np.array([5 * i, 0])
+            out.writelines(f"v {x} {y} 0\n" for x, y in turned.tolist())
+            out.write("f -5 -4 -3 -2 -1\n")
+    piece = one(tmp_path / "a.obj")
+    assert len(piece.surface.faces) == 24_000
+    assert area(piece) == pytest.approx(80_000)
+
+
+def test_concave_polygons_of_too_many_corners_are_refused(tmp_path: Path) -> None:
+    """A star of 1000 corners; whether in a group of its own or not, work is counted by file."""
+    angles = np.linspace(0, 2 * np.pi, 1000, endpoint=False)
+    radii = 2 + (-1) ** np.arange(1000)
+    star = zip(radii * np.cos(angles), radii * np.sin(angles), strict=True)
+    text = "".join(f"v {x:.9f} {y:.9f} 0\n" for x, y in star)
+    refused(file(tmp_path, "a.obj", text + f"f {' '.join(map(str, range(1, 1001)))}\n"),
+            "too many corners", "1000", "triangulate")  # fmt: skip
+    few = " ".join(map(str, range(1, 351)))
+    groups = "".join(f"g {i}\nf {few}\n" for i in range(9))
+    refused(file(tmp_path, "b.obj", text + groups), "too many corners", "350")
 
 
 # --- PLY -------------------------------------------------------------------------------------
@@ -262,6 +314,32 @@ def test_triangle_strips_become_triangles_of_one_side(tmp_path: Path, form: str)
     corners = surface.vertices[surface.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     np.testing.assert_array_equal(normals, np.tile((0, 0, 1.0), (4, 1)))
+
+
+def test_ply_counts_of_lists_have_their_own_byte_order(tmp_path: Path) -> None:
+    """Big-endian counts of single bytes, on sides and triangles in turn."""
+    head = f"ply\nformat binary_big_endian 1.0\nelement vertex 8\n{XYZ}element face 9\n"
+    faces = [f for i, s in enumerate(SIDES) for f in ([s[:3], (s[0], *s[2:])] if i % 2 else [s])]
+    body = np.array(CORNERS, ">f4").tobytes()
+    body += b"".join(struct.pack(">I", len(face)) + bytes(face) for face in faces)
+    head += "property list uint uchar vertex_indices\nend_header\n"
+    assert volume(one(file(tmp_path, "a.ply", head.encode() + body))) == pytest.approx(8)
+
+
+def test_ply_columns_of_lists_are_no_coordinates_nor_colours(tmp_path: Path) -> None:
+    text = ply_cube("ascii").decode().replace("uchar red", "list uchar uchar red")
+    text = text.replace(" 255 0 128", " 2 255 255 0 128")
+    piece = one(file(tmp_path, "a.ply", text))
+    assert volume(piece) == pytest.approx(8)
+    assert not piece.surface.attributes
+
+
+def test_ply_text_of_another_type_than_announced(tmp_path: Path) -> None:
+    """Text says its numbers itself: 1.5 is no 1 though whole numbers are announced."""
+    text = ply_cube("ascii", ("int", "uchar")).decode()
+    piece = one(file(tmp_path, "a.ply", text.replace("1 1 1 255 0 128", "1 1 1.5 255 0 nan")))
+    assert piece.surface.vertices[:, 2].max() == 1.5
+    np.testing.assert_allclose(piece.surface.attributes["color"][7], (1, 0, 0), atol=1e-4)
 
 
 # --- STL -------------------------------------------------------------------------------------
@@ -575,12 +653,17 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n"
         ("a.obj", V + "f 1 2 99999999999999999999\n", ("vertex",)),
         ("a.obj", V + "v 1,5 2 3\n" + QUADS, ("v 1,5 2 3",)),
         ("a.obj", V + "v 1\n" + QUADS, ("1 numbers",)),
+        # Three, two and four numbers with as many blanks each.
+        ("a.obj", "v 0 0 0\nv  1 0\nv 0 1 0\t1\nf 1 2 3\n", ("2 numbers",)),
         ("a.obj", V + QUADS + "f 1 2", ("cut off",)),
         ("a.obj", V.replace("v 1 1 1", "v 1 inf 1") + QUADS, ("not finite",)),
         ("a.obj", V.replace("v 1 1 1", "v 1 1e200 1") + QUADS, ("1e30",)),
         ("a.stl", bytes(80) + struct.pack("<I", 4_000_000_000) + bytes(100), ("cut off", "4000")),
         ("a.stl", b"solid x\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\n", ("cut off",)),
         ("a.stl", b"solid x\nvertex 0 0 a\nendsolid\n", ("three numbers",)),
+        # A signalling NaN, which warns when it is cast.
+        ("a.stl", bytes(80) + struct.pack("<I", 1) + b"\0\0\xa0\x7f" * 12 + bytes(2),
+         ("not finite",)),
         ("a.stl", b"solid x\nendsolid\n", ("no faces",)),
         ("a.stl", bytes(79) + b"x" + struct.pack("<I", 0), ("no faces",)),
         *[
@@ -597,6 +680,29 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n"
          ("point cloud",)),
         ("a.ply", "ply\nformat ascii 1.0\nelement vertex x\nend_header\n", ("element vertex x",)),
         ("a.ply", "ply\nformat ascii 1.0\nelement vertex 1\nproperty list x\nend_header\n", ()),
+        *[
+            ("a.ply", f"ply\nformat {form} 1.0\nelement vertex 1\n{lines}end_header\n0 0 0\n",
+             (word,))
+            for form in FORMS
+            for lines, word in (
+                ("property list\n", "property list"),
+                ("property list uchar\n", "property list uchar"),
+                ("property float\n", "property float"),
+                ("element face 1\n" + FACE, "'vertex' has no properties"),
+                (f"{XYZ}element face 1\n", "'face' has no properties"),
+                (f"{XYZ}element face 1\n{FACE.replace('uchar', 'float')}", "whole numbers"),
+            )
+        ],
+        *[
+            ("a.ply", ply_cube("ascii").replace(b"4 0 1 3 2", b"4 0 %s 3 2" % index), (word,))
+            for index, word in (
+                (b"1.5", "1.5"), (b"nan", "nan"), (b"inf", "inf"), (b"1e300", "1e+300"),
+                (b"-1", "vertex -1"),
+            )
+        ],
+        ("a.ply", "ply\nformat ascii 1.0\nelement vertex 1\nproperty list uchar float x\n"
+         "property float y\nproperty float z\nelement face 1\n"
+         f"{FACE}end_header\n1 0 0 0\n3 0 0 0\n", ("x, y and z",)),
         ("a.ply", f"ply\nformat ascii 1.0\nelement vertex 1\n{XYZ}{XYZ}end_header\n", ("twice",)),
         ("a.ply", f"ply4\nformat ascii 1.0\nelement vertex 1\n{XYZ}end_header\n", ("no PLY",)),
         ("a.ply", "ply\nformat odd 1.0\nend_header\n", ("unknown format",)),
@@ -629,6 +735,102 @@ def test_an_image_that_unfolds_to_gigabytes_is_refused(tmp_path: Path) -> None:
     file(tmp_path, "bomb.png", png)
     file(tmp_path, "a.mtl", "newmtl a\nmap_Kd bomb.png\n")
     refused(file(tmp_path, "a.obj", f"mtllib a.mtl\n{V}usemtl a\n{QUADS}"), "bomb.png", "pixels")
+
+
+def test_a_broken_texture_of_any_format_is_named(tmp_path: Path, made: Gltf) -> None:
+    """Missing ones are left out."""
+    entry = made.triangle(material=0)
+    entry["attributes"]["TEXCOORD_0"] = made.accessor([(0, 0), (1, 0), (0, 1)])
+    made.tree["materials"] = [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}]
+    made.tree["textures"], made.tree["images"] = [{"source": 0}], [{"uri": "skin.png"}]
+    beside = made.glb(tmp_path).rename(tmp_path / "beside.glb")
+    named = ply_cube("ascii").replace(b"comment x", b"comment TextureFile skin.png")
+    ply = file(tmp_path, "a.ply", named)
+    assert one(beside).surface.material.texture is None
+    assert one(ply).surface.material is None
+    made.tree["images"] = [{"bufferView": made.view(b"\x89PNG, cut off"), "mimeType": "image/png"}]
+    refused(made.glb(tmp_path), "a texture inside it", "no image")
+    whole = file(tmp_path, "whole.png", b"")
+    Image.fromarray(np.full((8, 8, 3), 77, np.uint8)).save(whole)
+    file(tmp_path, "skin.png", whole.read_bytes()[:-30])
+    for path in (beside, ply):
+        refused(path, "skin.png", "no image")
+    file(tmp_path, "skin.png", whole.read_bytes())
+    assert one(beside).surface.material.texture.shape == (8, 8, 3)
+
+
+def test_a_glb_is_known_by_the_files_it_names(tmp_path: Path, made: Gltf) -> None:
+    made.triangle()
+    made.tree["images"] = [{"uri": "my%20skin.png"}, {"uri": "gone.png"}, {"uri": "x" * 5000}]
+    path = made.glb(tmp_path)
+    image = file(tmp_path, "my skin.png", b"x")
+    assert companions(path) == [path, image]
+
+
+@pytest.mark.parametrize("suffix", ["obj", "ply", "stl", "glb", "gltf"])
+def test_companions_of_what_is_broken_or_missing(tmp_path: Path, suffix: str) -> None:
+    assert companions(tmp_path / f"gone.{suffix}") == []
+    path = file(tmp_path, f"a.{suffix}", b"glTF{")
+    assert companions(path) == [path]
+
+
+@pytest.mark.parametrize("others", [0, 1 << 21])
+def test_second_copies_of_a_face_are_left_out(tmp_path: Path, others: int) -> None:
+    """However many vertices there are; the first copy stays, whichever way round it is."""
+    others += -others % 3
+    faces = np.concatenate([[(0, 1, 2)], np.arange(3, 3 + others).reshape(-1, 3),
+                            [(2, 1, 0), (1, 2, 0), (1, 1, 2), (0, 1, 3 + others)]])  # fmt: skip
+    vertices = np.random.default_rng(1).random((4 + others, 3))
+    path = tmp_path / "a.ply"
+    double_ply(path, vertices, faces)
+    found = one(path).surface.faces
+    np.testing.assert_array_equal(found, np.delete(faces, [-4, -3, -2], axis=0))
+
+
+def small_meshes(folder: Path, made: Gltf) -> dict[str, bytes]:
+    entry = made.triangle(material=0, indices=made.accessor([0, 1, 2], "<u2"))
+    entry["attributes"]["TEXCOORD_0"] = made.accessor([(0, 0), (1, 0), (0, 1)])
+    entry["attributes"]["COLOR_0"] = made.accessor([(1, 0, 0)] * 3)
+    made.tree["materials"] = [{"name": "m", "pbrMetallicRoughness": {"metallicFactor": 0.5}}]
+    made.tree["nodes"][0]["rotation"] = [0, 0, 0, 1]
+    return {
+        "a.ply": ply_cube("ascii", mixed=True),
+        "b.ply": ply_cube("binary_little_endian"),
+        "c.ply": ply_cube("binary_big_endian", ("double", "int"), mixed=True),
+        "a.obj": f"o x\n{V}vt 0 0\nvt 1 1\nusemtl m\n{MIXED}f -1 -2 -3 -4 -5\n".encode(),
+        "a.stl": CUBE.export(file_type="stl"),
+        "b.stl": CUBE.export(file_type="stl_ascii").encode(),
+        "a.glb": made.glb(folder).read_bytes(),
+    }
+
+
+def test_bytes_changed_at_random_raise_nothing_but_asset_errors(tmp_path, made: Gltf) -> None:
+    rng = np.random.default_rng(20)
+    rounds, kinds = 150, np.frombuffer(b"0123456789-. /e\n\x00\xff\x7f\x80fnv{}[]\",:", np.uint8)
+    refusals = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, whole in small_meshes(tmp_path, made).items():
+            for i in range(rounds):
+                raw = np.frombuffer(whole, np.uint8).copy()
+                # Half of the changes hit the header, where they do most.
+                reach = len(raw) if i % 2 else min(len(raw), 400)
+                where = rng.integers(0, reach, rng.integers(1, 5))
+                raw[where] = rng.choice(kinds, len(where))
+                path = file(tmp_path, name, raw.tobytes())
+                try:
+                    read_pieces(path)
+                except AssetError as fault:
+                    refusals.append(str(fault))
+                companions(path)
+    assert rounds < len(refusals) < 7 * rounds
+    assert not any("\n" in message for message in refusals)
+
+
+def test_reading_a_mesh_loads_nothing_that_tells_what_it_is() -> None:
+    code = "import sys, pipeline.catalog.meshfile; print('pipeline.catalog.parts' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 # --- whole heads -----------------------------------------------------------------------------

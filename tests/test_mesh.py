@@ -14,8 +14,8 @@ import yaml
 from PIL import Image
 
 from pipeline.catalog.anchors import KEYS, anchor_frame, read_sidecar, sidecar_path
-from pipeline.catalog.mesh import companions, load_eyewear, load_head
-from pipeline.catalog.parts import told_by_name
+from pipeline.catalog.mesh import load_eyewear, load_head
+from pipeline.catalog.meshfile import companions
 from pipeline.errors import AssetError
 from pipeline.fit import fit
 from pipeline.geometry import Anchors
@@ -172,17 +172,121 @@ def test_glasses_in_one_nameless_piece_are_taken_apart_by_shape(tmp_path: Path) 
     assert {"rims", "temple_left", "temple_right"} <= set(pair.parts)
 
 
+def add_box(scene: trimesh.Scene, name: str, middle: tuple, size: float = 1.2) -> None:
+    box = trimesh.creation.box((size, size, size), translation(middle))
+    scene.add_geometry(box, node_name=name, geom_name=name)
+
+
+def cord() -> trimesh.Trimesh:
+    """From tip to tip of the temples, behind the neck."""
+    turn = np.linspace(0, np.pi, 40)
+    path = np.column_stack([72 * np.cos(turn), np.full(40, -18.0), -32 - 60 * np.sin(turn)])
+    square = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
+    corners = path[:, None] + np.array([(0.0, x, y) for x, y in square])
+    a = (4 * np.arange(39)[:, None] + np.arange(4)).ravel()
+    b = (4 * np.arange(39)[:, None] + (np.arange(4) + 1) % 4).ravel()
+    return trimesh.Trimesh(
+        corners.reshape(-1, 3),
+        np.concatenate([np.column_stack([a, b, b + 4]), np.column_stack([a, b + 4, a + 4])]),
+        process=False,
+    )
+
+
+@pytest.mark.parametrize("one_object", [False, True])
+@pytest.mark.parametrize("what", ["speck", "cord", "case"])
+def test_what_lies_wholly_behind_glasses_is_none_of_them(tmp_path, what: str, one_object) -> None:
+    scene = glasses_scene()
+    plain = load_eyewear(written(tmp_path, "plain.glb", scene, one_object))
+    if what == "cord":
+        scene.add_geometry(cord(), node_name="cord", geom_name="cord")
+    else:
+        middle, size = {"speck": ((0, -20, -55), 1.2), "case": ((0, -30, -90), 40.0)}[what]
+        add_box(scene, what, middle, size)
+    found = load_eyewear(written(tmp_path, "more.glb", scene, one_object))
+    assert set(found.parts) == set(plain.parts)
+    for part, surface in plain.parts.items():
+        np.testing.assert_allclose(
+            [s.vertices.min(axis=0) for s in (found.parts[part], surface)],
+            [surface.vertices.min(axis=0)] * 2,
+        )
+        assert len(found.parts[part].faces) == len(surface.faces)
+
+
+def written(folder: Path, name: str, scene: trimesh.Scene, one_object: bool) -> Path:
+    path = folder / name
+    (scene.to_geometry() if one_object else scene).export(path)
+    write_sidecar(path, GLASSES_POINTS)
+    return path
+
+
+def test_dirt_before_and_beside_glasses_changes_nothing_but_what_a_sidecar_names(tmp_path) -> None:
+    scene = glasses_scene()
+    add_box(scene, "grain", (60, 5, 200))
+    add_box(scene, "crumb", (72, -10, -60))
+    path = written(tmp_path, "x.glb", scene, one_object=False)
+    plain, found = load_eyewear(write_glasses(tmp_path)), load_eyewear(path)
+    for part, surface in plain.parts.items():
+        assert len(found.parts[part].faces) == len(surface.faces), part
+    place = sidecar_path(path)
+    place.write_text(place.read_text() + "parts: {bridge: grain}\n")
+    assert len(load_eyewear(path).parts["bridge"].faces) == 12
+
+
+def test_a_cord_that_a_sidecar_calls_rims_stays(tmp_path: Path) -> None:
+    scene = glasses_scene()
+    scene.add_geometry(cord(), node_name="cord", geom_name="cord")
+    path = written(tmp_path, "x.glb", scene, one_object=False)
+    before = load_eyewear(path).parts["rims"].faces
+    place = sidecar_path(path)
+    place.write_text(place.read_text() + "parts: {rims: cord}\n")
+    after = load_eyewear(path).parts["rims"].faces
+    assert len(after) == len(before) + len(cord().faces)
+
+
+@pytest.mark.parametrize("middle", [(0, 40, 140), (0, 5, 142), (3, 12, 115)])
+def test_a_cap_or_a_speck_before_the_face_does_not_turn_the_head_over(tmp_path, middle) -> None:
+    path = tmp_path / "cap.obj"
+    size = 16.0 if middle[1] == 40 else 1.2
+    thing = trimesh.creation.box((size, size, size), translation(middle))
+    thing = thing.subdivide_to_size(2.0)
+    trimesh.util.concatenate([head_mesh(), thing]).export(path)
+    write_sidecar(path, HEAD_POINTS)
+    assert load_head(path).anchors.nose_left[0] == pytest.approx(9.0)
+    write_sidecar(path, swap(HEAD_POINTS, "nose", "temple"))
+    refused(load_head, path, "swapped")
+
+
+@pytest.mark.parametrize("height", [-25.0, 25.0])
+def test_a_speck_behind_the_tips_says_nothing_of_what_is_up(tmp_path: Path, height: float) -> None:
+    mesh = glasses_scene().to_geometry().subdivide_to_size(3)
+    mesh.vertices[mesh.vertices[:, 2] < -5, 1] -= 10
+    dirt = trimesh.creation.box((1.2, 1.2, 1.2), translation((70, height, -55)))
+    path = tmp_path / "x.obj"
+    trimesh.util.concatenate([mesh, dirt]).export(path)
+    write_sidecar(path, GLASSES_POINTS)
+    assert load_eyewear(path).anchors.temple_left[0] == pytest.approx(71.0)
+    write_sidecar(path, swap(GLASSES_POINTS, "nose", "temple"))
+    refused(load_eyewear, path, "swapped")
+
+
 @pytest.mark.parametrize(
-    ("name", "part"),
+    ("name", "skin"),
     [
-        ("LensesExterior", "lens"), ("Glass.001", "lens"), ("glasses", None),
-        ("TempleLeft", "temple"), ("EarhookRight_1", "temple"), ("arm_R", "temple"),
-        ("Armature", None), ("Nosepads", "pads"), ("Frames_1", "rims"), ("Object_4", None),
-        ("linse links", "lens"), ("bridge", "bridge"), ("charm", None), ("legs", "temple"),
+        ("Skin_Brown", True), ("wheelchair", True), ("argument", True), ("IrishSkin", True),
+        ("Flash", True), ("Skin.001", True), ("Eyebrow_L", False), ("browLeft", False),
+        ("CC_Base_Eye", False), ("lefteye", False), ("LEye", False), ("LongHair", False),
+        ("longhair.001", False), ("Gums", False), ("UpperTeeth", False), ("EYELASHES", False),
     ],
 )  # fmt: skip
-def test_names(name: str, part: str | None) -> None:
-    assert told_by_name(name) == part
+def test_eyes_and_hair_are_known_by_the_words_of_their_names(tmp_path, name: str, skin) -> None:
+    scene = trimesh.Scene()
+    scene.add_geometry(head_mesh(), node_name="face", geom_name="face")
+    add_box(scene, name, (0, 100, 0), 30.0)
+    path = tmp_path / "head.glb"
+    scene.export(path)
+    write_sidecar(path, HEAD_POINTS)
+    extras = [surface for surface in load_head(path).surfaces if surface.startswith("extra")]
+    assert len(extras) == (0 if skin else 1)
 
 
 def test_texture_of_a_head_is_kept_with_v_up(tmp_path: Path) -> None:

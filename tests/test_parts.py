@@ -14,8 +14,9 @@ from pipeline.catalog.catalog import Catalog
 from pipeline.catalog.finishes import FRAMES, PADS
 from pipeline.catalog.lenses import count_holes, span
 from pipeline.catalog.looks import CLEAR_LENS, merged, part_material
-from pipeline.catalog.parts import SURE, Piece, eyewear_parts
-from pipeline.catalog.shapes import cut_at, regions
+from pipeline.catalog.parts import SURE, eyewear_parts
+from pipeline.catalog.piece import Piece
+from pipeline.catalog.shapes import cut_at, regions, specks
 from pipeline.errors import AssetError
 from pipeline.geometry import Eyewear, Material, Surface
 from pipeline.skin import heights_at
@@ -129,6 +130,24 @@ def test_materials_are_believed_before_objects_and_neither_against_geometry(
     assert sure["lens_left"] == SURE["material"] == 0.9
     assert sure["lens_right"] == SURE["object"] == 0.8
     assert sure["temple_left"] == SURE["shape"] == 0.5
+
+
+PARTS = ("rims", "pads", "temple_left", "temple_right", "lens_left", "lens_right")
+
+
+@pytest.mark.parametrize(
+    ("names", "source"),
+    [
+        (("Frames_1", "Nosepads", "TempleLeft", "arm_R", "LensesExterior", "Glass.001"), "object"),
+        (("FRONT", "nose pad", "EarhookLeft_1", "legs", "linse links", "glas"), "object"),
+        (("charm", "Object_4", "Armature", "Earth", "glasses", "Sunglasses.2"), "shape"),
+    ],
+)
+def test_words_in_names(catalog: Catalog, names: tuple[str, ...], source: str) -> None:
+    pair = design(catalog, "rectangle")
+    called = {part: (name, "x") for part, name in zip(PARTS, names, strict=True)}
+    found = eyewear_parts(named(pair, **called), HERE)
+    assert found.confidence == dict.fromkeys(PARTS, SURE[source])
 
 
 def test_transparency_tells_a_lens_that_no_name_does(catalog: Catalog) -> None:
@@ -330,3 +349,21 @@ def test_thousands_of_loose_triangles_are_taken_apart_all_the_same(catalog: Cata
     found = eyewear_parts([Piece("soup", "", soup)], HERE)
     for side, sign in (("left", 1), ("right", -1)):
         assert (found.parts[f"temple_{side}"].vertices[:, 0] * sign > 40).all()
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e5])
+def test_specks_are_what_is_small_and_apart(scale: float) -> None:
+    body = trimesh.creation.box((140, 40, 150)).subdivide_to_size(40)
+    grain = trimesh.creation.box((1, 1, 1))
+    for way, told in (((0, 0, 100), True), ((300, 0, 0), True), ((0, 0, 78), False),
+                      ((0, 10, 20), False), ((1e7, 0, 0), True)):  # fmt: skip
+        there = grain.copy().apply_translation(way)
+        triangles = scale * np.concatenate([body.triangles, there.triangles])
+        found = specks(triangles)
+        assert not found[:-12].any()
+        assert (found[-12:] == told).all()
+    # As many grains as make up 1 % of the whole are no dirt any more, but of the mesh.
+    some = [grain.copy().apply_translation((0, 0, 100 + 3 * i)).triangles for i in range(200)]
+    assert not specks(scale * np.concatenate([body.triangles, *some])).any()
+    assert not specks(np.zeros((5, 3, 3))).any()
+    assert len(specks(np.zeros((0, 3, 3)))) == 0

@@ -24,7 +24,7 @@ from pipeline.catalog.anchors import (
     write_sidecar,
 )
 from pipeline.catalog.meshfile import check_file, read_pieces
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.errors import AssetError, EyeglassError, Unsure
 from pipeline.transforms import apply
 
@@ -60,7 +60,7 @@ def annotate(
         raise AssetError(f"{mesh}: is a folder; a mesh file is expected")
     check_file(mesh)
     if picture is not None:
-        _check_picture(picture, mesh)
+        _check_picture(picture)
     if auto:
         status = _automatically(mesh, kind, force, picture)
     elif picture is not None:
@@ -131,7 +131,7 @@ def _by_hand(mesh: Path, kind: str | None, port: int | None, browser: bool) -> i
         page.close()
 
 
-def _check_picture(picture: Path, mesh: Path) -> None:
+def _check_picture(picture: Path) -> None:
     if picture.suffix.lower() != ".png":
         raise EyeglassError(f"{picture}: a name that ends in .png is expected")
     if picture.is_dir():

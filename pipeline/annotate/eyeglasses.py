@@ -27,7 +27,8 @@ from pipeline.annotate.contacts import (
 )
 from pipeline.annotate.mirror import Plane, areas, mirror_planes, spread
 from pipeline.annotate.proposal import Proposal
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
+from pipeline.catalog.shapes import specks
 from pipeline.errors import Unsure
 from pipeline.geometry import Anchors, FloatArray
 from pipeline.transforms import apply, compose
@@ -76,11 +77,12 @@ def propose_glasses(pieces: Sequence[Piece]) -> Proposal:
 
 
 def _triangles(pieces: Sequence[Piece]) -> FloatArray:
-    """(t, 3, 3) all triangles of a file that have an area. Raises Unsure without any."""
+    """(t, 3, 3) all triangles of a file that have an area, but no dirt. Raises Unsure without."""
     found = [p.surface.vertices[p.surface.triangles()] for p in pieces]
     triangles = np.concatenate([np.zeros((0, 3, 3)), *found])
     size = areas(triangles)
     triangles = triangles[np.isfinite(size) & (size > 0)]
+    triangles = triangles[~specks(triangles)]
     if len(triangles) < 12:
         raise Unsure("no glasses with open temples: hardly a triangle that has an area")
     return triangles
@@ -165,13 +167,15 @@ def _upward(away: FloatArray, along: FloatArray, up: FloatArray) -> float:
     Of points in mm, (n,) each: distances from the plane of symmetry, and from the bridge along
     the temples and across them.
     """
-    length = float(along.max())
     front = up[(along < 20) & (away > 18) & (away < 58)]
     if len(front) < 10:
         raise Unsure("no glasses with open temples: the front has no room for lenses")
+    if not (away < 10).any():
+        raise Unsure("no glasses with open temples: the front has no bridge")
     middle = 0.5 * np.sum(np.quantile(front, [0.02, 0.98]))
     bridge = np.median(up[away < 10])
     outer = away > 42
+    length = float(along[outer].max(initial=0.0))
     straight = outer & (along > 25) & (along < 0.6 * length)
     start, slope = _line(along[straight], up[straight])
     tips = outer & (along > length - 15)

@@ -23,7 +23,7 @@ from pipeline.annotate.registration import (
     reference,
     sample,
 )
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.errors import Unsure
 from pipeline.geometry import Anchors, FloatArray, Head, Surface
 from pipeline.skin import SkinSurface

@@ -14,7 +14,7 @@ import trimesh
 from numpy.typing import ArrayLike
 
 from pipeline.catalog.anchors import KEYS
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.geometry import Anchors, FloatArray
 from pipeline.transforms import apply
 
@@ -35,7 +35,7 @@ PLACES: Mapping[str, Mapping[str, str]] = {
 _STRAY_PERCENT = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Labels:
     """What has been clicked so far.
 
@@ -45,7 +45,7 @@ class Labels:
 
     points: Mapping[str, FloatArray] = field(default_factory=dict)
     current: str = KEYS[0]
-    before: Labels | None = None
+    before: Labels | None = field(default=None, repr=False)
 
     def placed(self, point: FloatArray) -> Labels:
         """With the current point placed, or moved, to `point`, (3,); the next to place follows."""

@@ -33,7 +33,7 @@ from pipeline.catalog.anchors import (
     sidecar_path,
     write_sidecar,
 )
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.errors import EyeglassError
 from pipeline.geometry import FloatArray
 from pipeline.transforms import apply

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.annotate.eyeglasses import propose_glasses
 from pipeline.annotate.heads import propose_head
 from pipeline.annotate.proposal import Proposal
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.errors import Unsure
 
 #: Proposals of less confidence are not acted on.
@@ -33,6 +33,7 @@ def propose(pieces: Sequence[Piece], kind: str | None = None) -> Proposal:
         reasons.append(f"as {name}: confidence {proposal.confidence:.2f}, {proposal.reason}")
         if best is None or proposal.confidence > best.confidence:
             best = proposal
-    if best is None or best.confidence < LEAST_CONFIDENCE:
+    # A confidence that is no number is none either.
+    if best is None or not best.confidence >= LEAST_CONFIDENCE:
         raise Unsure("; ".join(reasons))
     return best

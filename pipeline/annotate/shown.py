@@ -9,7 +9,7 @@ import numpy as np
 import trimesh
 from PIL import Image
 
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.geometry import RGB, FloatArray, Surface
 from pipeline.transforms import apply
 

@@ -13,7 +13,7 @@ from trimesh.registration import procrustes
 from pipeline.catalog.anchors import Sidecar, anchor_frame
 from pipeline.catalog.catalog import NEUTRAL, open_catalog
 from pipeline.catalog.mesh import eyewear_from, head_from
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.errors import AssetError
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import LENS_PARTS, RGB, Anchors, Eyewear, FloatArray, Head, Surface

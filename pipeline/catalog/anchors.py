@@ -270,18 +270,34 @@ def _scale(width: float) -> tuple[float, str]:
 
 
 def head_upside_down(vertices: FloatArray, anchors: Anchors) -> bool:
-    """Whether the tip of the nose lies above the nose nodes: left and right are swapped then."""
-    nose = 0.5 * (anchors.nose_left + anchors.nose_right)
-    near = (np.abs(vertices[:, 0] - nose[0]) < 12) & (np.abs(vertices[:, 1] - nose[1]) < 60)
-    near &= vertices[:, 2] > nose[2]
-    if not near.any():
-        return False
-    tip = vertices[near][vertices[near][:, 2].argmax()]
-    return bool(tip[1] > nose[1] + 5.0)
+    """Whether the tip of the nose lies above the nose nodes: left and right are swapped then.
+
+    vertices: (n, 3) mm in the frame of the anchors. Asked is only what is as near as a nose is
+    large, and of that the foremost tenth, so that neither the peak of a cap nor a stray corner
+    answers for it.
+    """
+    away = vertices - 0.5 * (anchors.nose_left + anchors.nose_right)
+    near = (np.abs(away[:, :2]) < (12, 40)).all(axis=1) & (away[:, 2] > 0) & (away[:, 2] < 45)
+    return _height_of_furthest(away[near], 0.1) > 5.0
 
 
 def eyewear_upside_down(vertices: FloatArray, anchors: Anchors) -> bool:
-    """Whether the tips of the temples bend up: left and right are swapped then."""
-    back = vertices[vertices[:, 2] < vertices[:, 2].min() + 5.0]
-    temples = 0.5 * (anchors.temple_left[1] + anchors.temple_right[1])
-    return bool(back[:, 1].mean() > temples + 6.0)
+    """Whether the tips of the temples bend up: left and right are swapped then.
+
+    vertices: (n, 3) mm in the frame of the anchors. Asked is only what is near the ears, and of
+    that the hindmost third, so that neither a cord nor a stray corner answers for the tips.
+    """
+    behind = []
+    for temple in (anchors.temple_left, anchors.temple_right):
+        away = (vertices - temple) * (1, 1, -1)
+        near = (np.abs(away[:, :2]) < (25, 60)).all(axis=1) & (away[:, 2] > 5) & (away[:, 2] < 70)
+        behind.append(away[near])
+    return _height_of_furthest(np.concatenate(behind), 1 / 3) > 6.0
+
+
+def _height_of_furthest(points: FloatArray, share: float) -> float:
+    """The median y of that share of points, (n, 3), whose z is greatest; -inf without points."""
+    if not len(points):
+        return -np.inf
+    furthest = points[points[:, 2] >= np.quantile(points[:, 2], 1 - share)]
+    return float(np.median(furthest[:, 1]))

@@ -265,7 +265,7 @@ def _sha256(path: Path) -> str:
 
 def _mesh_sha256(path: Path) -> str:
     """Hash of a mesh, its sidecar, and the materials, buffers and textures that it names."""
-    from pipeline.catalog.mesh import companions
+    from pipeline.catalog.meshfile import companions
 
     digest = hashlib.sha256()
     for file in companions(path):

@@ -19,21 +19,25 @@ from pipeline.catalog.anchors import (
     read_sidecar,
     sidecar_path,
 )
-from pipeline.catalog.meshfile import check_file, companions, read_pieces
-from pipeline.catalog.parts import Piece, eyewear_parts
+from pipeline.catalog.meshfile import check_file, read_pieces
+from pipeline.catalog.parts import eyewear_parts, words_in
+from pipeline.catalog.piece import Piece
 from pipeline.errors import AssetError
 from pipeline.geometry import Anchors, Eyewear, FloatArray, Head, Surface
 from pipeline.skin import SkinSurface
 from pipeline.transforms import apply
 
-__all__ = ["companions", "load_eyewear", "load_head", "read_pieces"]
-
 #: An anchor on a head may lie this far off its surface: further is a slip of the pen.
 ANCHOR_OFF_MM = 15.0
 _USES = {"head": "a head", "glasses": "glasses"}
-_NOT_SKIN = re.compile(r"eye|iris|sclera|cornea|pupil|lash|teeth|tooth|tongue|gum|hair|brow", re.I)
+#: In the words of a name joined by '_': a head may sit on a chair and be called Skin_Brown.
+_NOT_SKIN = re.compile(
+    r"(?:^|_)(?:left|right|upper|lower|[lr])?"
+    r"(?:eye|iris(?!h)|sclera|cornea|pupil|lash|teeth|tooth|tongue|gum|brow(?!n))"
+    r"|(?<!c)hair"
+)
 #: Clear shells over the eyes, which without their shaders would hide them.
-_SHELL = re.compile(r"occlusion|lacrimal|eyeblend|tear", re.I)
+_SHELL = re.compile(r"occlusion|lacrimal|eye_?blend|(?:^|_)tear")
 
 
 def load_head(path: Path | str) -> Head:
@@ -72,7 +76,7 @@ def head_from(path: Path, pieces: Sequence[Piece], sidecar: Sidecar) -> Head:
 
 
 def _named(piece: Piece, pattern: re.Pattern[str]) -> bool:
-    return bool(pattern.search(piece.name) or pattern.search(piece.material_name))
+    return any(pattern.search("_".join(words_in(n))) for n in (piece.name, piece.material_name))
 
 
 def _by_material(pieces: Sequence[Piece]) -> list[Surface]:

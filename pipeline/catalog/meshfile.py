@@ -11,12 +11,13 @@ import numpy as np
 from pipeline.catalog.anchors import sidecar_path
 from pipeline.catalog.data import MESH_SUFFIXES
 from pipeline.catalog.formats.gltf import read_gltf
-from pipeline.catalog.formats.gltfdata import gltf_companions
+from pipeline.catalog.formats.gltfdata import FAULTS, gltf_companions
 from pipeline.catalog.formats.obj import obj_companions, read_obj
 from pipeline.catalog.formats.ply import ply_texture, read_ply
 from pipeline.catalog.formats.polygons import Indices, compacted
 from pipeline.catalog.formats.stl import read_stl
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.formats.texture import is_there
+from pipeline.catalog.piece import Piece
 from pipeline.errors import AssetError
 from pipeline.yamlfile import one_line
 
@@ -24,6 +25,10 @@ MAX_FILE_BYTES = 1 << 31
 _SNIFFED_BYTES = 4096
 _READERS: Mapping[str, Callable[[Path], list[Piece]]] = {
     ".obj": read_obj, ".ply": read_ply, ".stl": read_stl, ".glb": read_gltf, ".gltf": read_gltf,
+}  # fmt: skip
+_COMPANIONS: Mapping[str, Callable[[Path], list[Path]]] = {
+    ".obj": obj_companions, ".ply": ply_texture, ".glb": gltf_companions,
+    ".gltf": gltf_companions,
 }  # fmt: skip
 _EXPORT = "open it in a 3D program and export OBJ, PLY, STL or GLB"
 #: First bytes of files that are often renamed or saved by mistake, and what to do with them.
@@ -49,15 +54,18 @@ def read_pieces(path: Path) -> list[Piece]:
     """The meshes of a file, node transforms applied, in the file's own axes and unit.
 
     Vertices that no face uses, faces that name a vertex twice, and second copies of a face are
-    left out. Raises AssetError, on one line with the path and the remedy, for files that are
-    missing, too large, cut off, broken or no meshes, point clouds, and coordinates of faces that
-    are not finite: a mesh is read as a whole or not at all.
+    left out, and so are material libraries and textures whose files are missing, as they often
+    are of downloads. Raises AssetError, on one line with the path and the remedy, for files that
+    are missing, too large, cut off, broken or no meshes, point clouds, textures that are there
+    and cannot be read, and coordinates of faces that are not finite.
     """
     check_file(path)
     suffix = path.suffix.lower()
     try:
         _check_kind(path, suffix)
-        found = _READERS[suffix](path)
+        # What is not finite is refused once it is known which vertices are used.
+        with np.errstate(all="ignore"):
+            found = _READERS[suffix](path)
     except OSError as fault:
         raise AssetError(f"{path}: cannot be read: {one_line(fault)}") from None
     except MemoryError:
@@ -85,12 +93,15 @@ def companions(path: Path) -> list[Path]:
     """The mesh file, its sidecar, and the files that it names, each once.
 
     Those are an OBJ's material libraries with their maps, a PLY's texture, and a glTF's buffers
-    and images. Names that point to no file are left out: the reader says what it misses.
+    and images. Names that point to no file are left out, and all of them if the mesh is broken:
+    `read_pieces` says what is wrong with it.
     """
-    named = {".obj": obj_companions, ".ply": ply_texture, ".gltf": gltf_companions}
-    find = named.get(path.suffix.lower())
-    found = [path, sidecar_path(path), *(find(path) if find else [])]
-    return [file for file in dict.fromkeys(found) if file.is_file()]
+    find = _COMPANIONS.get(path.suffix.lower())
+    try:
+        named = find(path) if find else []
+    except (AssetError, *FAULTS):
+        named = []
+    return [file for file in dict.fromkeys([path, sidecar_path(path), *named]) if is_there(file)]
 
 
 def _check_kind(path: Path, suffix: str) -> None:
@@ -133,8 +144,10 @@ def _other_format(text: bytes, suffix: str) -> str | None:
 def _checked(path: Path, piece: Piece) -> Piece:
     """The piece without what no face uses, and without faces that are none."""
     surface = piece.surface
-    faces = _distinct(surface.faces, len(surface.vertices))
+    a, b, c = surface.faces.T
+    faces = surface.faces[(a != b) & (b != c) & (a != c)]
     used, faces = compacted(faces, len(surface.vertices))
+    faces = _distinct(faces, len(used))
     vertices = surface.vertices[used]
     if not np.isfinite(vertices).all():
         raise AssetError(
@@ -159,15 +172,15 @@ def _checked(path: Path, piece: Piece) -> Piece:
 
 
 def _distinct(faces: Indices, count: int) -> Indices:
-    """Faces with three different corners, one of each set of corners, in their order."""
-    a, b, c = faces.T
-    faces = faces[(a != b) & (b != c) & (a != c)]
-    if count >= 1 << 21:
-        # Three numbers no longer fit 63 bits.
-        return faces
-    low, middle, high = np.sort(faces, axis=1).T
-    keys = (low * count + middle) * count + high
-    ordered = np.sort(keys)
-    if (ordered[1:] != ordered[:-1]).all():
-        return faces
-    return faces[np.sort(np.unique(keys, return_index=True)[1])]
+    """The first face of each set of corners, in their order; of `count` vertices in all."""
+    corners = np.sort(faces, axis=1)
+    if count < 1 << 21:
+        # Three such numbers fit 63 bits.
+        keys = ((corners[:, 0] * count + corners[:, 1]) * count + corners[:, 2])[:, None]
+    else:
+        keys = corners
+    order = np.lexsort(keys.T)
+    ordered = keys[order]
+    first = np.ones(len(faces), dtype=bool)
+    first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    return faces if first.all() else faces[np.sort(order[first])]

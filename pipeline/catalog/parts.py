@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from pipeline.catalog.lenses import count_holes, span
 from pipeline.catalog.looks import merged, part_material
-from pipeline.catalog.shapes import Regions, corner, cut_at, is_pane, regions
+from pipeline.catalog.piece import Piece
+from pipeline.catalog.shapes import Regions, corner, cut_at, is_pane, regions, specks
 from pipeline.errors import AssetError
 from pipeline.geometry import (
     LENS_PARTS,
@@ -51,22 +52,7 @@ _LEAST_LENS_MM = 20.0
 _PAD_MM = np.array([18.0, 26.0, 24.0])
 _PAD_REACH_MM = np.array([24.0, 24.0])
 _PAD_HEIGHT_MM = 6.0
-_RIMS, _LENS, _TEMPLE, _PADS = range(4)
-
-
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """One mesh of a file: the names of its object and material, its surface and opacity."""
-
-    name: str
-    material_name: str
-    surface: Surface
-    opacity: float = 1.0
-
-    @property
-    def transparent(self) -> bool:
-        material = self.surface.material
-        return self.opacity < 1 or (material is not None and material.transmission > 0)
+_RIMS, _LENS, _TEMPLE, _PADS, _NONE = range(5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +90,13 @@ def eyewear_parts(
     synthesise: span clear lenses where there are none. Raises AssetError, naming `path`: no temple
     on a side, nothing but temples, overrides that match nothing or twice, or no closed opening to
     span a lens across.
+
+    Left out, unless an override names it: dirt (see `specks`), and what of a piece told by shape
+    lies wholly behind the front and is of no one side, such as a cord or a case.
     """
-    front = max(float(p.surface.vertices[:, 2].max()) for p in pieces)
     pieces = [replace(p, surface=_triangulated(p.surface)) for p in pieces]
-    told = _overridden(pieces, path, overrides)
+    pieces, told = _without_specks(pieces, _overridden(pieces, path, overrides))
+    front = max(float(p.surface.vertices[p.surface.faces][:, :, 2].max()) for p in pieces)
     kinds = [told[i] or _evidence(piece, front) for i, piece in enumerate(pieces)]
     lenses = any(kind in ("lens", *LENS_PARTS) for kind, _ in kinds)
     shares = [
@@ -132,14 +121,13 @@ def eyewear_parts(
     return EyewearParts(parts, hinges, count_holes(closed), confidence)
 
 
-def told_by_name(name: str) -> str | None:
-    """'lens', 'temple', 'pads', 'bridge', 'rims' or None, from an object's or material's name."""
-    return next(_kinds_in(name), None)
+def words_in(name: str) -> list[str]:
+    """The words of a name such as 'LensLeft_2' or 'RIM.001', in lower case."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
 
 
 def _kinds_in(name: str) -> Iterator[str]:
-    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
-    words = [word for word in words if not word.startswith(_WHOLE_PAIRS)]
+    words = [word for word in words_in(name) if not word.startswith(_WHOLE_PAIRS)]
     for part, known in _WORDS.items():
         for word in words:
             if any(word in (k, k + "s") or (len(k) > 3 and word.startswith(k)) for k in known):
@@ -174,6 +162,21 @@ def _overridden(
                     )
                 told[i] = (_BOTH.get(part, part), SURE["sidecar"])
     return told
+
+
+def _without_specks(
+    pieces: list[Piece], told: list[tuple[str, float] | None]
+) -> tuple[list[Piece], list[tuple[str, float] | None]]:
+    """Pieces of triangles without dirt, and what is told of those that are left."""
+    dirt = specks(np.concatenate([p.surface.vertices[p.surface.faces] for p in pieces]))
+    owner = np.repeat(np.arange(len(pieces)), [len(p.surface.faces) for p in pieces])
+    kept = []
+    for i, piece in enumerate(pieces):
+        stays = ~dirt[owner == i] | (told[i] is not None)
+        if stays.any():
+            surface = replace(piece.surface, faces=piece.surface.faces[stays])
+            kept.append((replace(piece, surface=surface), told[i]))
+    return [piece for piece, _ in kept], [said for _, said in kept]
 
 
 def _matches(piece: Piece, pattern: str) -> bool:
@@ -224,7 +227,7 @@ def _shares(
         left = surface.vertices[surface.faces].mean(axis=1)[:, 0] > 0
         found = [(part, faces) for part, faces in zip(_PAIRED[kind], (left, ~left), strict=True)]
     elif kind in (None, "rims"):
-        surface, found = _by_shape(surface, front, find_lenses and sure < SURE["sidecar"])
+        surface, found = _by_shape(surface, front, find_lenses, told=sure == SURE["sidecar"])
     else:
         found = [(str(kind), np.ones(len(surface.faces), dtype=bool))]
     for part, chosen in found:
@@ -245,10 +248,15 @@ def _material(surface: Surface) -> Material | None:
 
 
 def _by_shape(
-    surface: Surface, front: float, find_lenses: bool
+    surface: Surface, front: float, find_lenses: bool, told: bool
 ) -> tuple[Surface, list[tuple[str, NDArray[np.bool_]]]]:
-    """A surface, cut where parts meet, and its faces by part, as far as shape tells."""
-    owner = _owners(surface, front, find_lenses)
+    """A surface, cut where parts meet, and its faces by part, as far as shape tells.
+
+    told: a sidecar calls it rims, so there are no lenses in it, and nothing is left out.
+    """
+    owner = _owners(surface, front, find_lenses and not told)
+    if told:
+        owner[owner == _NONE] = _RIMS
     surface, owner = cut_at(surface, 0, 0.0, owner, only=_LENS)
     for sign in (1, -1):
         behind = front - _FRONT_DEPTH_MM
@@ -257,7 +265,10 @@ def _by_shape(
         mine = (owner == _RIMS) & (middle[:, 0] * sign > 0)
         has = ((owner == _TEMPLE) & (middle[:, 0] * sign > 0)).any()
         # A front with temples of its own may wrap further back.
-        if not mine.any() or triangles[mine][:, :, 2].min() > behind - has * _FRONT_DEPTH_MM:
+        depths = triangles[mine][:, :, 2]
+        if not mine.any() or depths.min() > behind - has * _FRONT_DEPTH_MM:
+            continue
+        if depths.max() < behind:
             continue
         at, away = corner(triangles[mine], sign, front)
         surface, owner = cut_at(surface, 2, at, owner, only=_RIMS)
@@ -285,6 +296,7 @@ def _owners(surface: Surface, front: float, find_lenses: bool) -> NDArray[np.int
     kind[is_pad & beside & (size[:, 1] > _PAD_HEIGHT_MM)] = _PADS
     deep = (low[:, 2] < front - 2 * _FRONT_DEPTH_MM) | (high[:, 2] < front - _FRONT_DEPTH_MM)
     kind[beside & deep] = _TEMPLE
+    kind[~beside & (high[:, 2] < front - 2 * _FRONT_DEPTH_MM)] = _NONE
     if find_lenses:
         kind[_lenses(surface, found, front)] = _LENS
     owner = kind[found.labels]

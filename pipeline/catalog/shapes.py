@@ -16,6 +16,8 @@ from pipeline.skin import heights_at, refined
 _WELD_DECIMALS = 4
 #: Faces that meet at more than this are not of one smooth sheet.
 _SMOOTH_DEG = 30.0
+#: Specks: of less than a share of the area each and all, outside the rest by a share of its size.
+_SPECK_AREA, _SPECKS_AREA, _SPECK_OFF = 0.002, 0.01, 0.05
 #: Lenses seen from in front, mm: a pair in one pane is wider than one lens can be.
 _PANE_WIDTH_MM, _PANE_HEIGHT_MM, _PANE_PAIR_MM = (25.0, 160.0), (18.0, 80.0), 90.0
 #: From the front back, slices this thick tell where a temple begins.
@@ -59,6 +61,34 @@ def regions(surface: Surface, smooth: bool = False) -> Regions:
         np.minimum.reduceat(triangles.min(axis=1)[order], starts),
         np.maximum.reduceat(triangles.max(axis=1)[order], starts),
     )
+
+
+def specks(triangles: FloatArray) -> NDArray[np.bool_]:
+    """(t,) which of triangles, (t, 3, 3) in any unit, are dirt that lies apart from the mesh.
+
+    That is connected regions of hardly any area outside the box of all the larger ones: one grain
+    of a scan behind the temples would else pass for their tips. Where all that is outside amounts
+    to more, or nothing is larger, the mesh comes in crumbs, and none of them is dirt.
+    """
+    if not len(triangles):
+        return np.zeros(0, dtype=bool)
+    corners = triangles.reshape(-1, 3)
+    # Regions weld at a fraction of a millimetre: as if half the corners lay within 70 mm.
+    off = corners - np.median(corners, axis=0)
+    size = float(np.median(np.linalg.norm(off, axis=1))) or 1.0
+    found = regions(Surface(off * (70.0 / size), np.arange(len(corners)).reshape(-1, 3)))
+    sides = triangles[:, 1:] - triangles[:, :1]
+    areas = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1)
+    share = np.bincount(found.labels, areas) / (areas.sum() or 1.0)
+    large = share >= _SPECK_AREA
+    if not large.any():
+        return np.zeros(len(triangles), dtype=bool)
+    low, high = found.low[large].min(axis=0), found.high[large].max(axis=0)
+    gap = _SPECK_OFF * float((high - low).max())
+    away = ((found.low > high + gap) | (found.high < low - gap)).any(axis=1) & ~large
+    if share[away].sum() >= _SPECKS_AREA:
+        away[:] = False
+    return np.asarray(away[found.labels])
 
 
 def is_pane(triangles: FloatArray) -> bool:

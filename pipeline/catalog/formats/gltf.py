@@ -31,7 +31,7 @@ from pipeline.catalog.formats.polygons import (
     strip_triangles,
 )
 from pipeline.catalog.formats.texture import read_texture
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.errors import AssetError
 from pipeline.geometry import FloatArray, Material, Surface
 from pipeline.transforms import apply
@@ -44,8 +44,9 @@ _MAX_DEPTH = 1_000
 def read_gltf(path: Path) -> list[Piece]:
     """One piece for every primitive with faces of every node of the scene.
 
-    Raises AssetError for files cut off or broken, extensions that are required and not read
-    here, and accessors that do not fit their buffers: nothing is left out silently.
+    Textures beside the file that are missing are left out. Raises AssetError for files cut off or
+    broken, extensions that are required and not read here, accessors that do not fit their
+    buffers, and textures that are there and cannot be read.
     """
     try:
         tree, chunk = opened(path)

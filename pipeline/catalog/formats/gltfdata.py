@@ -182,11 +182,11 @@ def scaled(values: NDArray, accessor: dict) -> FloatArray:
 
 
 def gltf_companions(path: Path) -> list[Path]:
-    """Buffers and images that a glTF file names beside itself."""
-    try:
-        tree = opened(path)[0]
-        entries = [*tree.get("buffers", []), *tree.get("images", [])]
-        uris = [str(entry.get("uri", "data:")) for entry in entries]
-    except (AssetError, *FAULTS):
-        return []
+    """Buffers and images that a glTF file names beside itself.
+
+    Raises AssetError, or one of FAULTS, for a broken file.
+    """
+    tree = opened(path)[0]
+    entries = [*tree.get("buffers", []), *tree.get("images", [])]
+    uris = [str(entry.get("uri", "data:")) for entry in entries]
     return [path.parent / unquote(uri) for uri in uris if not uri.startswith("data:")]

@@ -17,9 +17,10 @@ from pipeline.catalog.formats.polygons import (
     check_face_count,
     check_indices,
     triangle_mesh,
+    triangulated,
 )
 from pipeline.catalog.formats.texture import colour_rows, linear_from_srgb, read_texture
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.errors import AssetError
 from pipeline.geometry import FloatArray, Material, Surface
 
@@ -34,20 +35,22 @@ _MTL_MAPS = ("map_", "bump", "disp", "decal", "norm", "refl")
 def read_obj(path: Path) -> list[Piece]:
     """One piece for every object or group and material.
 
-    Curves, lines and points are left out, vertex colours behind the coordinates kept. Raises
-    AssetError for lines of vertices and faces that cannot be read, and indices without a vertex.
+    Curves, lines and points are left out, as are material libraries and textures that are
+    missing; vertex colours behind the coordinates are kept. Raises AssetError for lines of
+    vertices and faces that cannot be read, indices without a vertex, and broken textures.
     """
     lines = _Lines(path)
     vertices, polygons, groups = lines.vertices(), *lines.faces()
     check_indices(polygons.corners, len(vertices), "vertex", path)
     uv = lines.uvs()
     if polygons.uvs is not None:
-        check_indices(polygons.uvs[polygons.uvs >= 0], len(uv), "texture coordinate", path)
+        check_indices(polygons.uvs[polygons.uvs != -1], len(uv), "texture coordinate", path)
     positions = vertices[:, :3]
+    polygons, owners = triangulated(positions, polygons, path)
     colours = colour_rows(list(vertices[:, 3:6].T)) if vertices.shape[1] >= 6 else None
     materials = _materials(lines.libraries, path)
     pieces = []
-    for (name, used), part in lines.parts(polygons, groups):
+    for (name, used), part in lines.parts(polygons, groups[owners]):
         old, faces, part_uv = triangle_mesh(positions, uv, part)
         material, opacity = materials.get(used, (None, 1.0))
         attributes = {} if colours is None else {"color": colours[old]}
@@ -133,7 +136,7 @@ class _Lines:
         try:
             refs = [
                 "/".join(
-                    str(int(i) + total + 1) if i.startswith("-") else i
+                    _counted(int(i), total) if i.startswith("-") else i
                     for i, total in zip(word.split("/"), totals, strict=False)
                 )
                 for word in rest.split()
@@ -191,7 +194,7 @@ class _Lines:
         numbers = np.array([number for _, number in self._runs], dtype=np.int64)
         groups = np.repeat(numbers, np.diff(starts))
         whole = counts >= 3
-        polygons = Polygons(corners, counts, uvs if (uvs >= 0).any() else None).take(whole)
+        polygons = Polygons(corners, counts, uvs if (uvs != -1).any() else None).take(whole)
         return polygons, groups[whole]
 
     def parts(
@@ -209,6 +212,12 @@ class _Lines:
             yield list(numbers)[number], part
 
 
+def _counted(back: int, total: int) -> str:
+    """The number, from 1, of what lies so far back; negative before the first, for 0 is none."""
+    number = back + total + 1
+    return str(number if number > 0 else number - 1)
+
+
 def _joined(file: Iterator[str]) -> Iterator[str]:
     """Lines, those that end in a backslash with the next."""
     for line in file:
@@ -220,7 +229,7 @@ def _joined(file: Iterator[str]) -> Iterator[str]:
 def _numbers(rows: Sequence[str]) -> FloatArray:
     """(n, c) float64; c is the least number of columns of a row."""
     width = len(rows[0].split())
-    if len({row.count(" ") for row in rows}) == 1:
+    if {len(row.split()) for row in rows} == {width}:
         flat = _at_once(" ".join(rows), np.dtype(np.float64))
         if len(flat) == width * len(rows):
             return flat.reshape(-1, width)
@@ -237,7 +246,8 @@ def _corners(rows: Sequence[str]) -> tuple[Indices, Indices, Indices]:
     first = rows[0].split()
     width, slashes = len(first), first[0].count("/") if first else 0
     # Nearly all files are alike from line to line and have no empty fields.
-    if {row.count("/") for row in rows} == {width * slashes} and "//" not in rows[0]:
+    shapes = {(len(row.split()), row.count("/")) for row in rows}
+    if shapes == {(width, width * slashes)} and "//" not in rows[0]:
         flat = _at_once(" ".join(rows).replace("/", " "), np.dtype(np.int64))
         if len(flat) == len(rows) * width * (slashes + 1):
             refs = flat.reshape(-1, slashes + 1)

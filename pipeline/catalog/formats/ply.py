@@ -19,11 +19,12 @@ from pipeline.catalog.formats.polygons import (
     check_indices,
     strip_triangles,
     triangle_mesh,
+    triangulated,
 )
 from pipeline.catalog.formats.texture import colour_rows, read_texture
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.errors import AssetError
-from pipeline.geometry import Material, Surface
+from pipeline.geometry import FloatArray, Material, Surface
 
 _TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
@@ -74,7 +75,8 @@ _Columns = Mapping[str, "NDArray | _List"]
 def read_ply(path: Path) -> list[Piece]:
     """One piece, with vertex colours and texture where the file has them.
 
-    Raises AssetError for a header that is none, or a body shorter than the header says.
+    A texture whose file is missing is left out. Raises AssetError for a header that is none, a
+    body shorter than the header says, indices that are not whole, and a broken texture.
     """
     header = _header(path)
     for element in header.elements:
@@ -86,21 +88,22 @@ def read_ply(path: Path) -> list[Piece]:
         file.seek(header.body)
         read = _read_binary if header.binary else _read_text
         tables = {element.name: read(file, element, path) for element in header.elements}
-    vertex = tables.get("vertex", {})
+    columns = tables.get("vertex", {}).items()
+    vertex = {name: column for name, column in columns if not isinstance(column, _List)}
     if not {"x", "y", "z"} <= set(vertex):
         raise AssetError(f"{path}: no vertices with x, y and z in this PLY file")
-    points = np.stack([np.asarray(vertex[axis], dtype=np.float64) for axis in "xyz"], axis=1)
+    points = np.stack([vertex[axis].astype(np.float64) for axis in "xyz"], axis=1)
     polygons, uv = _polygons(tables, path)
-    check_face_count(int((polygons.counts - 2).sum()), path)
     check_indices(polygons.corners, len(points), "vertex", path)
     names = next((pair for pair in _UV_NAMES if set(pair) <= set(vertex)), None)
     if uv is None and names:
-        uv = np.stack([np.asarray(vertex[name], dtype=np.float64) for name in names], axis=1)
+        uv = np.stack([vertex[name].astype(np.float64) for name in names], axis=1)
         polygons = Polygons(polygons.corners, polygons.counts, polygons.corners)
+    polygons, _ = triangulated(points, polygons, path)
     old, faces, new_uv = triangle_mesh(points, uv, polygons)
     attributes = {}
     if {"red", "green", "blue"} <= set(vertex):
-        colours = colour_rows([np.asarray(vertex[c]) for c in ("red", "green", "blue")])
+        colours = colour_rows([vertex[c] for c in ("red", "green", "blue")])
         attributes["color"] = colours[old]
     image = None if header.texture is None else path.parent / header.texture
     texture = read_texture(image, path)
@@ -145,6 +148,8 @@ def _header(path: Path) -> _Header:
     if form not in _FORMATS:
         raise AssetError(f"{path}: PLY header: unknown format '{form[:40]}'")
     for element in elements:
+        if not element.properties:
+            raise AssetError(f"{path}: PLY header: '{element.name}' has no properties")
         if len({p.name for p in element.properties}) < len(element.properties):
             raise AssetError(f"{path}: PLY header: a property of '{element.name}' is given twice")
     return _Header(form != "ascii", elements, texture, body + len(newline))
@@ -152,9 +157,12 @@ def _header(path: Path) -> _Header:
 
 def _property(words: list[str], order: str, line: str, path: Path) -> _Property:
     types = words[2:4] if words[1:2] == ["list"] else words[1:2]
-    if len(words) != len(types) + (3 if len(types) == 2 else 2) or set(types) - set(_TYPES):
+    length = 5 if words[1:2] == ["list"] else 3
+    if len(words) != length or set(types) - set(_TYPES):
         raise AssetError(f"{path}: PLY header: cannot read the line '{line[:60]}'")
     dtypes = [np.dtype(order + _TYPES[name]) for name in types]
+    if len(dtypes) == 2 and dtypes[0].kind == "f":
+        raise AssetError(f"{path}: PLY header: lists are counted in whole numbers: '{line[:60]}'")
     return _Property(words[-1], dtypes[-1], dtypes[0] if len(dtypes) == 2 else None)
 
 
@@ -189,7 +197,7 @@ def _text_rows(rows: list[list[bytes]], element: _Element, single: bool) -> _Col
             raise ValueError
         flat = itertools.chain.from_iterable(words[:width] for words in rows)
         table = np.fromiter(map(float, flat), np.float64, width * len(rows)).reshape(-1, width)
-        return {p.name: table[:, i].astype(p.dtype) for i, p in enumerate(element.properties)}
+        return {p.name: _typed(table[:, i], p.dtype) for i, p in enumerate(element.properties)}
     values: list[list[float]] = [[] for _ in element.properties]
     counts: list[list[int]] = [[] for _ in element.properties]
     for words in rows:
@@ -208,6 +216,12 @@ def _text_rows(rows: list[list[bytes]], element: _Element, single: bool) -> _Col
         p.name: np.array(v) if p.count_dtype is None else _List(np.array(c), np.array(v))
         for p, v, c in zip(element.properties, values, counts, strict=True)
     }
+
+
+def _typed(column: FloatArray, dtype: np.dtype) -> NDArray:
+    """A column of a text as the type that is announced, or as it is where that does not hold it."""
+    typed = column.astype(dtype)
+    return typed if dtype.kind == "f" or (typed == column).all() else column
 
 
 def _stacked(tables: list[_Columns]) -> _Columns:
@@ -284,7 +298,7 @@ def _uneven_lists(raw: bytes, element: _Element) -> tuple[_Columns, int] | None:
         (
             starts[i].append, counts[i].append, p.dtype.itemsize,
             0 if p.count_dtype is None else p.count_dtype.itemsize,
-            "big" if p.dtype.byteorder == ">" else "little",
+            "big" if p.count_dtype is not None and p.count_dtype.byteorder == ">" else "little",
         )
         for i, p in enumerate(element.properties)
     ]  # fmt: skip
@@ -328,7 +342,7 @@ def _polygons(tables: Mapping[str, _Columns], path: Path) -> tuple[Polygons, NDA
     if isinstance(listed, _List):
         whole = listed.counts >= 3
         kept = np.repeat(whole, listed.counts)
-        corners, counts = listed.values[kept].astype(np.int64), listed.counts[whole]
+        corners, counts = _indices(listed.values[kept], path), listed.counts[whole]
         wedge = face.get("texcoord")
         if isinstance(wedge, _List) and (wedge.counts == 2 * listed.counts).all():
             uv = np.asarray(wedge.values, dtype=np.float64).reshape(-1, 2)[kept]
@@ -336,7 +350,7 @@ def _polygons(tables: Mapping[str, _Columns], path: Path) -> tuple[Polygons, NDA
     listed = next((strips[name] for name in _INDEX_NAMES if name in strips), None)
     if isinstance(listed, _List):
         ends = np.cumsum(listed.counts)
-        values = np.insert(listed.values.astype(np.int64), ends, -1)
+        values = np.insert(_indices(listed.values, path), ends, -1)
         triangles = strip_triangles(values)
         corners = np.concatenate([corners, triangles.ravel()])
         counts = np.concatenate([counts, np.full(len(triangles), 3)])
@@ -345,3 +359,15 @@ def _polygons(tables: Mapping[str, _Columns], path: Path) -> tuple[Polygons, NDA
         raise AssetError(f"{path}: a PLY file without faces: a point cloud; make a mesh of it")
     uvs = None if uv is None else np.arange(len(corners))
     return Polygons(corners, counts, uvs), uv
+
+
+def _indices(values: NDArray, path: Path) -> Indices:
+    """Values as indices, (k,) int64. Raises AssetError for numbers that are not whole."""
+    if values.dtype.kind == "f":
+        bad = ~(np.abs(values) < 1 << 53) | (values != np.floor(values))
+        if bad.any():
+            raise AssetError(
+                f"{path}: a face names vertex {values[bad][0]}, which is no index; "
+                "save the mesh again"
+            )
+    return values.astype(np.int64)

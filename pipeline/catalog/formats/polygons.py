@@ -17,9 +17,10 @@ Indices = NDArray[np.int64]
 MAX_FACES = 10_000_000
 MAX_VERTICES = 3 * MAX_FACES
 #: Concave polygons are cut ear by ear while the estimate of that work stays below this, some
-#: three seconds; the rest become fans, which have no holes but reach over the notches.
+#: three seconds a file; with more of them it is refused.
 _EAR_BUDGET = 200_000_000
 _EAR_OVERHEAD = 6_000
+_FAN_TRIES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,23 +75,22 @@ def check_indices(indices: Indices, count: int, what: str, path: Path) -> None:
 
 
 def triangle_mesh(
-    vertices: FloatArray, uv: NDArray | None, polygons: Polygons
+    vertices: FloatArray, uv: NDArray | None, triangles: Polygons
 ) -> tuple[Indices, Indices, NDArray[np.float32] | None]:
     """Triangles whose vertices have one texture coordinate each.
 
-    vertices: (n, 3) and uv: (p, 2) as the file numbers them, or None. Returns for every new
-    vertex the old, (v,) int64; faces, (t, 3) int64; and the uv of every new vertex, (v, 2)
-    float32, or None.
+    vertices: (n, 3) and uv: (p, 2) as the file numbers them, or None; triangles: polygons of
+    three corners each. Returns for every new vertex the old, (v,) int64; faces, (t, 3) int64;
+    and the uv of every new vertex, (v, 2) float32, or None.
     """
-    triangles = triangulated(vertices, polygons)
-    if uv is None or polygons.uvs is None or (polygons.uvs < 0).all():
-        used, faces = compacted(polygons.corners[triangles], len(vertices))
+    corners, uvs = triangles.corners, triangles.uvs
+    if uv is None or uvs is None or (uvs < 0).all():
+        used, faces = compacted(corners.reshape(-1, 3), len(vertices))
         return used, faces, None
-    if np.array_equal(polygons.corners, polygons.uvs):
-        used, faces = compacted(polygons.corners[triangles], len(vertices))
+    if np.array_equal(corners, uvs):
+        used, faces = compacted(corners.reshape(-1, 3), len(vertices))
         return used, faces, uv[used].astype(np.float32)
-    keys = polygons.corners * (len(uv) + 1) + polygons.uvs + 1
-    used, inverse = np.unique(keys[triangles], return_inverse=True)
+    used, inverse = np.unique(corners * (len(uv) + 1) + uvs + 1, return_inverse=True)
     old, place = np.divmod(used, len(uv) + 1)
     new_uv = np.concatenate([np.zeros((1, 2)), uv])[place].astype(np.float32)
     return old, inverse.reshape(-1, 3), new_uv
@@ -103,27 +103,28 @@ def compacted(faces: Indices, count: int) -> tuple[Indices, Indices]:
     return np.flatnonzero(used), (np.cumsum(used) - 1)[faces]
 
 
-def triangulated(vertices: FloatArray, polygons: Polygons) -> Indices:
-    """(t, 3) int64 numbers of corners, n - 2 triangles for a face of n corners.
+def triangulated(
+    vertices: FloatArray, polygons: Polygons, path: Path
+) -> tuple[Polygons, Indices]:
+    """Triangles, n - 2 for a face of n corners, and the number of the face of each, (t,) int64.
 
-    A concave quad is cut at its reflex corner. Larger concave faces are cut ear by ear (Meisters,
-    "Polygons have ears", 1975) in the plane of their Newell normal; all others become fans.
+    Faces become fans around a corner that sees all of them. Those where none is found are cut ear
+    by ear (Meisters, "Polygons have ears", 1975) in the plane of their Newell normal.
+    Raises AssetError where that would take too long, and over MAX_FACES triangles.
     """
     counts = polygons.counts
-    starts = np.cumsum(counts) - counts
+    check_face_count(int((counts - 2).sum()), path)
     if (counts == 3).all():
-        return np.arange(len(polygons.corners)).reshape(-1, 3)
+        return polygons, np.arange(len(counts))
+    starts = np.cumsum(counts) - counts
     three = starts[counts == 3][:, None] + np.arange(3)
     larger = counts > 3
-    # What is not finite, or nearly so, is refused once it is known which vertices are used.
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.concatenate([three, _larger(vertices, polygons, larger)])
-
-
-def _larger(vertices: FloatArray, polygons: Polygons, larger: NDArray[np.bool_]) -> Indices:
-    """Triangles of the faces of four corners and more, (t, 3) int64 numbers of corners."""
-    kept = np.flatnonzero(np.repeat(larger, polygons.counts))
-    return kept[_cut(vertices[polygons.corners[kept]], polygons.counts[larger])]
+    kept = np.flatnonzero(np.repeat(larger, counts))
+    cut = _cut(vertices[polygons.corners[kept]], counts[larger], path)
+    places = np.concatenate([three.ravel(), kept[cut.ravel()]])
+    owners = np.repeat(np.arange(len(counts)), counts)[places[::3]]
+    uvs = None if polygons.uvs is None else polygons.uvs[places]
+    return Polygons(polygons.corners[places], np.full(len(owners), 3), uvs), owners
 
 
 def strip_triangles(values: Indices) -> Indices:
@@ -143,33 +144,51 @@ def strip_triangles(values: Indices) -> Indices:
     return triangles[(triangles >= 0).all(axis=1) & (a != b) & (b != c) & (a != c)]
 
 
-def _cut(points: FloatArray, counts: Indices) -> Indices:
+def _cut(points: FloatArray, counts: Indices, path: Path) -> Indices:
     """Triangles of faces of four corners and more; points: (k, 3), one row a corner."""
     starts = np.cumsum(counts) - counts
-    rows = np.arange(len(points))
-    after, before = rows + 1, rows - 1
+    after = np.arange(1, len(points) + 1)
     after[starts + counts - 1] = starts
-    before[starts] = starts + counts - 1
-    first = np.repeat(starts, counts)
-    spokes = points - points[first]
+    spokes = points - points[np.repeat(starts, counts)]
     normals = np.add.reduceat(np.cross(spokes, spokes[after]), starts)
-    turns = np.cross(points - points[before], points[after] - points)
-    turn = np.einsum("ij,ij->i", turns, np.repeat(normals, counts, axis=0))
-    size = np.einsum("ij,ij->i", normals, normals)
-    reflex = turn < -1e-9 * np.repeat(size, counts)
-    concave = np.logical_or.reduceat(reflex, starts)
-    cost = np.where(concave & (counts > 4), counts * (_EAR_OVERHEAD + counts * counts), 0)
-    clipped = (cost > 0) & (np.cumsum(cost) <= _EAR_BUDGET)
-    # A fan starts at the first corner, or at the reflex one of a quad.
-    shift = np.zeros(len(counts), dtype=np.int64)
-    quads = np.flatnonzero(concave & (counts == 4))
-    shift[quads] = reflex[starts[quads][:, None] + np.arange(4)].argmax(axis=1)
-    fans = _fans(starts[~clipped], counts[~clipped], shift[~clipped])
+    shift = _fan_starts(points, starts, counts, normals)
+    clipped = (shift < 0) & (counts > 4)
+    sizes = counts[clipped].astype(np.float64)
+    if (sizes * (_EAR_OVERHEAD + sizes * sizes)).sum() > _EAR_BUDGET:
+        raise AssetError(
+            f"{path}: polygons of too many corners: {len(sizes)} that are concave, of up to "
+            f"{sizes.max():.0f}; triangulate the mesh first"
+        )
+    fans = _fans(starts[~clipped], counts[~clipped], np.maximum(shift[~clipped], 0))
     ears = [
         starts[i] + _ears(_flat(points[starts[i] : starts[i] + counts[i]], normals[i]))
         for i in np.flatnonzero(clipped)
     ]
     return np.concatenate([fans, *ears])
+
+
+def _fan_starts(
+    points: FloatArray, starts: Indices, counts: Indices, normals: FloatArray
+) -> Indices:
+    """The first of each face's corners that sees all of it, (m,) int64; -1 for none.
+
+    From there no triangle of a fan turns against the face's normal, (m, 3). One of the corners of
+    every quad and pentagon without crossings does; of larger faces the first few are tried.
+    """
+    found = np.full(len(counts), -1)
+    size = np.einsum("ij,ij->i", normals, normals)
+    for shift in range(_FAN_TRIES):
+        left = np.flatnonzero((found < 0) & (counts > shift))
+        if not len(left):
+            break
+        fans = _fans(starts[left], counts[left], np.full(len(left), shift))
+        first = points[fans[:, 0]]
+        turned = np.cross(points[fans[:, 1]] - first, points[fans[:, 2]] - first)
+        cuts = counts[left] - 2
+        along = np.einsum("ij,ij->i", turned, np.repeat(normals[left], cuts, axis=0))
+        right = along >= -1e-9 * np.repeat(size[left], cuts)
+        found[left[np.logical_and.reduceat(right, np.cumsum(cuts) - cuts)]] = shift
+    return found
 
 
 def _fans(starts: Indices, counts: Indices, shift: Indices) -> Indices:

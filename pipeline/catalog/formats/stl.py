@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.catalog.formats.polygons import check_face_count
-from pipeline.catalog.parts import Piece
+from pipeline.catalog.piece import Piece
 from pipeline.errors import AssetError
 from pipeline.geometry import FloatArray, Surface
 
