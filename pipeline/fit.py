@@ -8,9 +8,10 @@ import numpy as np
 
 from pipeline.geometry import TEMPLE_PARTS, Anchors, Eyewear, FloatArray, Head, Surface
 from pipeline.settle import Seat, beside, settle
-from pipeline.skin import SkinSurface, heights_at, nose_nodes
+from pipeline.skin import SkinSurface, nose_nodes
 from pipeline.spec import FitLimits
 from pipeline.transforms import apply, compose
+from pipeline.triangles import heights_at
 from pipeline.wearing import SIDES, EyewearShape, Lens, hinge_turn
 
 _BACK = (0.0, 0.0, -1.0)

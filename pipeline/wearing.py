@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import AssetError
 from pipeline.geometry import LENS_PARTS, TEMPLE_PARTS, Eyewear, FloatArray, Hinge, Surface
-from pipeline.skin import refined
 from pipeline.transforms import apply, compose, rotation_about
+from pipeline.triangles import refined
 
 _FRONT_SPACING_MM = 1.2
 _LENS_SPACING_MM = 3.0

@@ -297,6 +297,7 @@ def test_mistakes_are_errors_of_one_line(mesh: Path, tmp_path: Path) -> None:
         (mesh, {"picture": tmp_path / "a.jpg"}, "ends in .png"),
         (mesh, {"picture": tmp_path / "none" / "a.png"}, "cannot be written"),
         (mesh, {"picture": tmp_path / "a.png"}, "almost on a line|coincide|swapped"),
+        (mesh, {"picture": tmp_path / "a.png", "kind": "glasses"}, "--kind says glasses"),
         (mesh, {"auto": True, "port": 8080}, "--port"),
         (mesh, {"auto": True, "browser": False}, "--no-browser"),
         (mesh, {"force": True}, "--force"),

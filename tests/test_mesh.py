@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import trimesh
 import yaml
+from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.catalog.anchors import KEYS, anchor_frame, read_sidecar, sidecar_path
 from pipeline.catalog.mesh import load_eyewear, load_head
 from pipeline.catalog.meshfile import companions
+from pipeline.cli import commands
 from pipeline.errors import AssetError
 from pipeline.fit import fit
 from pipeline.geometry import Anchors
@@ -124,11 +126,13 @@ def test_every_format_gives_the_same_head(tmp_path: Path, name: str) -> None:
     head = load_head(write_head(tmp_path, name))
     assert head.unit == "mm"
     tip = head.surfaces["skin"].vertices[head.surfaces["skin"].vertices[:, 2].argmax()]
-    # The frame leans so that z runs from the ears to the nose nodes, 8 down on 82.
-    lean = np.arctan2(8.0, 82.0)
+    # From the ears to the nose nodes it is 8 down on 82, and on heads that counts as 10 degrees.
+    pitch = np.radians(10.0)
+    lean = np.arctan2(8.0, 82.0) - pitch
     expected = (0, TIP[1] * np.cos(lean) + TIP[2] * np.sin(lean))
     np.testing.assert_allclose(tip[:2], expected, atol=1e-3)
-    np.testing.assert_allclose(head.anchors.nose_left, (9, 0, np.hypot(8, 82)), atol=1e-6)
+    ahead = np.hypot(8, 82) * np.array([-np.sin(pitch), np.cos(pitch)])
+    np.testing.assert_allclose(head.anchors.nose_left, (9, *ahead), atol=1e-6)
 
 
 def test_axes_and_units_of_the_files_do_not_change_the_fit(tmp_path: Path) -> None:
@@ -462,3 +466,26 @@ def test_a_mesh_is_known_by_all_the_files_it_names(tmp_path) -> None:
     (tmp_path / "g.gltf").write_text(json.dumps(buffers))
     (tmp_path / "a b.bin").write_bytes(b"1")
     assert [p.name for p in companions(tmp_path / "g.gltf")] == ["g.gltf", "a b.bin"]
+
+
+def test_glasses_taken_for_a_head_and_a_head_for_glasses_are_told(tmp_path: Path) -> None:
+    pair, head = write_glasses(tmp_path), write_head(tmp_path)
+    with pytest.raises(AssetError, match="looks like glasses, but is used for a head"):
+        load_head(pair)
+    with pytest.raises(AssetError, match="looks like a head, but is used for glasses"):
+        load_eyewear(head)
+
+
+def test_a_linked_mesh_has_its_sidecar_beside_the_link(tmp_path: Path) -> None:
+    store, links = tmp_path / "store", tmp_path / "links"
+    store.mkdir()
+    links.mkdir()
+    real = write_head(store)
+    sidecar_path(real).rename(sidecar_path(links / "mine.obj"))
+    (links / "mine.obj").symlink_to(real)
+    picture = tmp_path / "mine.png"
+    found = CliRunner().invoke(
+        commands, ["annotate", str(links / "mine.obj"), "--picture", str(picture)]
+    )
+    assert found.exit_code == 0, found.output
+    assert picture.is_file()

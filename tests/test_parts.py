@@ -19,7 +19,7 @@ from pipeline.catalog.piece import Piece
 from pipeline.catalog.shapes import cut_at, regions, specks
 from pipeline.errors import AssetError
 from pipeline.geometry import Eyewear, Material, Surface
-from pipeline.skin import heights_at
+from pipeline.triangles import heights_at
 
 HERE = Path("pair.obj")
 RED, BLUE = Material((0.6, 0.02, 0.02)), Material((0.02, 0.02, 0.6), roughness=0.1)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from PIL import Image
 
 from pipeline.annotate.picture import draw
 from pipeline.annotate.propose import propose
@@ -26,7 +25,9 @@ from pipeline.catalog.anchors import (
 from pipeline.catalog.meshfile import check_file, read_pieces
 from pipeline.catalog.piece import Piece
 from pipeline.errors import AssetError, EyeglassError, Unsure
+from pipeline.store import encode_png
 from pipeline.transforms import apply
+from pipeline.wholefile import write_whole
 
 PICTURE_PX = 1200
 _INTERRUPTED = 130
@@ -65,7 +66,10 @@ def annotate(
         status = _automatically(mesh, kind, force, picture)
     elif picture is not None:
         sidecar = read_sidecar(sidecar_path(mesh))
-        _save_picture(picture, mesh, read_pieces(mesh), sidecar)
+        if kind is not None and sidecar.kind not in (None, kind):
+            raise AssetError(f"{sidecar_path(mesh)}: kind is {sidecar.kind}, --kind says {kind}")
+        write_whole({picture: _drawn(mesh, read_pieces(mesh), sidecar)})
+        click.echo(f"Picture in {picture}")
         status = 0
     else:
         status = _by_hand(mesh, kind, port, browser)
@@ -93,13 +97,16 @@ def _automatically(mesh: Path, kind: str | None, force: bool, picture: Path | No
         unit = labelled(mesh, pieces, sidecar).unit
     except AssetError as fault:
         return _unsure(mesh, f"the points that were found cannot be used: {fault}")
+    if picture is not None:
+        # First, since a sidecar that is there would stand in the way of a second try.
+        write_whole({picture: _drawn(mesh, pieces, sidecar)})
     write_sidecar(path, found.anchors, found.kind, found.confidence)
     click.echo(f"{path.name}: {found.kind}, confidence {found.confidence:.2f} ({found.reason})")
     for key in KEYS:
         click.echo(f"  {key:<14}" + "".join(f"{n:>12.6g}" for n in getattr(found.anchors, key)))
     click.echo(f"  {'unit':<14}{unit:>12}")
     if picture is not None:
-        _save_picture(picture, mesh, pieces, sidecar)
+        click.echo(f"Picture in {picture}")
     return 0
 
 
@@ -113,8 +120,9 @@ def _by_hand(mesh: Path, kind: str | None, port: int | None, browser: bool) -> i
 
     path = sidecar_path(mesh)
     sidecar = read_sidecar(path) if path.exists() else None
-    kind = kind or (sidecar.kind if sidecar else None)
-    page = Page(mesh, read_pieces(mesh), kind, sidecar, propose, port)
+    pieces = read_pieces(mesh)
+    kind = kind or (sidecar.kind if sidecar else None) or _likely(pieces)
+    page = Page(mesh, pieces, kind, sidecar, propose, port)
     try:
         click.echo(f"{mesh.name} is shown at {page.address}")
         click.echo("Save and quit there to end this; Ctrl-C ends it without saving.")
@@ -131,6 +139,14 @@ def _by_hand(mesh: Path, kind: str | None, port: int | None, browser: bool) -> i
         page.close()
 
 
+def _likely(pieces: Sequence[Piece]) -> str:
+    """'glasses' or 'head', whichever the mesh is taken for at first sight."""
+    try:
+        return propose(pieces, "glasses").kind
+    except Unsure:
+        return "head"
+
+
 def _check_picture(picture: Path) -> None:
     if picture.suffix.lower() != ".png":
         raise EyeglassError(f"{picture}: a name that ends in .png is expected")
@@ -140,12 +156,12 @@ def _check_picture(picture: Path) -> None:
         raise EyeglassError(f"{picture}: cannot be written: no folder {picture.parent} to write in")
 
 
-def _save_picture(picture: Path, mesh: Path, pieces: Sequence[Piece], sidecar: Sidecar) -> None:
-    frame = anchor_frame(sidecar.anchors, sidecar_path(mesh))
+def _drawn(mesh: Path, pieces: Sequence[Piece], sidecar: Sidecar) -> bytes:
+    """The labelled mesh from four sides, as PNG."""
+    frame = anchor_frame(sidecar.anchors, sidecar_path(mesh), sidecar.kind)
     points = {key: getattr(frame.anchors, key) for key in KEYS}
     surfaces = [
         (replace(surface, vertices=apply(frame.mm_from_file, surface.vertices)), rgb, opacity)
         for surface, rgb, opacity in looks(pieces)
     ]
-    Image.fromarray(draw(surfaces, points, PICTURE_PX)).save(picture, format="PNG")
-    click.echo(f"Picture in {picture}")
+    return encode_png(draw(surfaces, points, PICTURE_PX))

@@ -218,7 +218,8 @@ class Page:
             sidecar = self._labelled()
             if upright and sidecar is not None:
                 with contextlib.suppress(EyeglassError):
-                    axes = anchor_frame(sidecar.anchors, self._path).mm_from_file[:3, :3]
+                    frame = anchor_frame(sidecar.anchors, self._path, sidecar.kind)
+                    axes = frame.mm_from_file[:3, :3]
                     self._turn(axes / np.cbrt(np.linalg.det(axes)))
             self._show_points()
             for control in (self._save, self._quit):

@@ -88,7 +88,7 @@ def try_on(path: Path, pieces: Sequence[Piece], sidecar: Sidecar) -> Trial:
     try:
         theirs = labelled(path, pieces, sidecar)
         usable = True
-        mm_from_file = anchor_frame(anchors, path).mm_from_file
+        mm_from_file = anchor_frame(anchors, path, sidecar.kind).mm_from_file
         if isinstance(theirs, Head):
             assert isinstance(ours, Eyewear)
             placed = fit(theirs, ours, 0.0)

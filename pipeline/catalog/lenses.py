@@ -13,7 +13,7 @@ from pipeline.catalog.looks import CLEAR_LENS
 from pipeline.catalog.outline import TOOL_MM_D
 from pipeline.errors import AssetError
 from pipeline.geometry import FloatArray, Surface
-from pipeline.skin import refined
+from pipeline.triangles import refined
 
 _PX_PER_MM = 4.0
 _MAX_PIXELS = 4_000_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,10 @@ from pipeline.transforms import apply
 
 #: An anchor on a head may lie this far off its surface: further is a slip of the pen.
 ANCHOR_OFF_MM = 15.0
+#: Where a face is looked for, beside and below the nose nodes, and how far before or behind.
+_BESIDE_MM = (-4.0, 0.0, 4.0)
+_BELOW_MM = (-32.0, -24.0, -16.0)
+_FACE_DEPTH_MM = 45.0
 _USES = {"head": "a head", "glasses": "glasses"}
 #: In the words of a name joined by '_': a head may sit on a chair and be called Skin_Brown.
 _NOT_SKIN = re.compile(
@@ -56,7 +60,7 @@ def load_head(path: Path | str) -> Head:
 def head_from(path: Path, pieces: Sequence[Piece], sidecar: Sidecar) -> Head:
     """What `load_head` makes of the pieces of a file, in the file's frame, and a sidecar."""
     _check_kind(path, sidecar, "head")
-    frame = anchor_frame(sidecar.anchors, sidecar_path(path))
+    frame = anchor_frame(sidecar.anchors, sidecar_path(path), "head")
     pieces = [_in_frame(piece, frame) for piece in pieces]
     pieces = [p for p in pieces if not _named(p, _SHELL)] or pieces
     extras = [p for p in pieces if _named(p, _NOT_SKIN)]
@@ -71,7 +75,7 @@ def head_from(path: Path, pieces: Sequence[Piece], sidecar: Sidecar) -> Head:
     surfaces |= {f"extra_{i + 1}": surface for i, surface in enumerate(_by_material(extras))}
     head = Head(path.stem, surfaces, frame.anchors, unit=frame.unit)
     vertices = np.concatenate([surface.vertices for surface in found])
-    _check_anchors(sidecar_path(path), vertices, head, head_upside_down)
+    _check_anchors(path, sidecar, vertices, head, "head")
     return head
 
 
@@ -105,12 +109,13 @@ def _joined(surfaces: list[Surface]) -> Surface:
 
 
 def _fleshed(surface: Surface) -> Surface:
-    """Without its material if that is a modeller's plain grey: the renderer knows better skin."""
+    """Without its material if that is plain and no colour of skin: the renderer knows better."""
     material = surface.material
     if material is None or material.texture is not None:
         return surface
-    grey = max(material.base_color) - min(material.base_color) < 0.02
-    return replace(surface, material=None) if grey else surface
+    red, green, blue = material.base_color
+    skin = red > green > blue and red - blue >= 0.02
+    return surface if skin else replace(surface, material=None)
 
 
 def load_eyewear(path: Path | str) -> Eyewear:
@@ -134,7 +139,7 @@ def eyewear_from(path: Path, pieces: Sequence[Piece], sidecar: Sidecar) -> Eyewe
     surfaces = {f"skin_{i}": piece.surface for i, piece in enumerate(pieces)}
     vertices = np.concatenate([piece.surface.vertices for piece in pieces])
     whole = Head(path.stem, surfaces, frame.anchors)
-    _check_anchors(sidecar_path(path), vertices, whole, eyewear_upside_down)
+    _check_anchors(path, sidecar, vertices, whole, "glasses")
     found = eyewear_parts(pieces, path, sidecar.parts, sidecar.synthesise_lenses)
     return Eyewear(
         path.stem,
@@ -148,27 +153,41 @@ def eyewear_from(path: Path, pieces: Sequence[Piece], sidecar: Sidecar) -> Eyewe
 
 
 def _check_anchors(
-    sidecar: Path,
-    vertices: FloatArray,
-    mesh: Head,
-    upside_down: Callable[[FloatArray, Anchors], bool],
+    path: Path, sidecar: Sidecar, vertices: FloatArray, mesh: Head, kind: str
 ) -> None:
+    named = sidecar_path(path)
     try:
-        distances = SkinSurface(mesh).closest(mesh.anchors.as_array())[1]
+        surface = SkinSurface(mesh)
+        distances = surface.closest(mesh.anchors.as_array())[1]
     except AssetError:
-        raise AssetError(f"{sidecar}: the mesh lies nowhere near these points") from None
+        raise AssetError(f"{named}: the mesh lies nowhere near these points") from None
+    other = "glasses" if kind == "head" else "head"
+    if sidecar.kind is None and _has_face(surface, mesh.anchors) != (kind == "head"):
+        raise AssetError(
+            f"{named}: the mesh looks like {_USES[other]}, but is used for {_USES[kind]}; "
+            f"add 'kind: {kind}' if it is right"
+        )
+    upside_down = head_upside_down if kind == "head" else eyewear_upside_down
     if upside_down(vertices, mesh.anchors):
         raise AssetError(
-            f"{sidecar}: left and right seem swapped (the mesh stands on its head): "
+            f"{named}: left and right seem swapped (the mesh stands on its head): "
             "left is the wearer's left"
         )
     worst = int(distances.argmax())
     if distances[worst] > ANCHOR_OFF_MM:
-        key = KEYS[worst]
         raise AssetError(
-            f"{sidecar}: {key} lies {distances[worst]:.0f} mm off the mesh "
-            f"(at most {ANCHOR_OFF_MM:.0f}); points are in the file's own coordinates"
+            f"{named}: {KEYS[worst]} lies {distances[worst]:.0f} mm off the mesh (at most "
+            f"{ANCHOR_OFF_MM:.0f}); points are in the file's own coordinates and unit"
         )
+
+
+def _has_face(surface: SkinSurface, anchors: Anchors) -> bool:
+    """Whether there is something below and above the nose nodes, where glasses have a gap."""
+    nose = 0.5 * (anchors.nose_left + anchors.nose_right)
+    beside, apart = np.meshgrid(_BESIDE_MM, [*_BELOW_MM, *(-y for y in _BELOW_MM)])
+    points = nose + np.stack([beside.ravel(), apart.ravel(), np.zeros(beside.size)], axis=1)
+    met = np.abs(surface.clearance(points, (0, 0, -1))) < _FACE_DEPTH_MM
+    return bool(met.mean() > 0.7)
 
 
 def _sidecar(path: Path) -> Sidecar:

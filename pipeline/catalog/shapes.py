@@ -10,7 +10,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from pipeline.geometry import FloatArray, Surface
-from pipeline.skin import heights_at, refined
+from pipeline.triangles import heights_at, refined
 
 #: Corners this near one another are one, mm.
 _WELD_DECIMALS = 4
