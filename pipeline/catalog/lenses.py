@@ -163,8 +163,8 @@ def _depth(
     least, most = np.full(len(count), np.inf), np.full(len(count), -np.inf)
     np.minimum.at(least, sector, points[:, 2])
     np.maximum.at(most, sector, points[:, 2])
-    place = np.column_stack([np.bincount(sector, flat[:, i]) for i in range(2)])[found]
-    place /= count[found, None]
+    sums = np.column_stack([np.bincount(sector, flat[:, i]) for i in range(2)])[found]
+    place: FloatArray = np.asarray(sums / count[found, None], dtype=np.float64)
     return _surface_through(place, 0.5 * (least + most)[found])
 
 
