@@ -254,7 +254,10 @@ def fit(
     return 0 if outcome.accepted else 1
 
 
-@commands.command(epilog=_EXAMPLE + "eyeglass annotate scan.obj --auto --picture scan.png")
+@commands.command(
+    epilog=_EXAMPLE
+    + "eyeglass annotate scan.obj\n  eyeglass annotate scan.obj --auto --picture scan.png"
+)
 @click.argument("mesh", type=_MESH)
 @click.option(
     "--kind", type=click.Choice(("head", "glasses")),
@@ -284,10 +287,6 @@ def annotate(
     Opens a page in the browser where the points are clicked, or proposed, tried on and saved. With
     --auto they are found without a page: exit status 0 and a sidecar, or 1 and "Unsure: ..." with
     the reason and no sidecar. With --picture alone, the points that are there are drawn.
-
-    \b
-    Example:
-      eyeglass annotate scan.obj
     """
     # Thousands of tiny products: with threads they take several times as long.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -240,7 +240,10 @@ def test_points_can_be_moved_undone_and_chosen(visit: Any, mesh: Path, head: Hea
     assert np.linalg.norm(seen.page.labels.points["temple_left"] - aim) < 4e-3
     assert seen.page.labels.points["nose_left"] is first.points["nose_left"]
     seen.press("Undo")
-    wait_until(lambda: seen.page.labels.points == first.points, "the point is back")
+    wait_until(
+        lambda: all(seen.page.labels.points[k] is p for k, p in first.points.items()),
+        "the point is back",
+    )
     pixel = seen.pixel(seen.world(first.points["temple_left"]))
     column, row = (round(n) for n in pixel)
     assert POINT_COLOURS[0] == (30, 110, 255)
