@@ -7,6 +7,7 @@ Pixels: (0, 0) is the corner of the first pixel, u to the right, v down.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.geometry import Anchors, FloatArray
 from pipeline.spec import CameraSpec
@@ -37,6 +38,12 @@ def world_from_camera(camera: CameraSpec, centre: FloatArray) -> FloatArray:
     pose[:3, 2] = back
     pose[:3, 3] = centre + camera.distance_mm * back
     return pose
+
+
+def in_front(camera: CameraSpec, centre: FloatArray, points: FloatArray) -> NDArray[np.bool_]:
+    """(n,) whether points (n, 3) in mm of the head's frame lie before the pinhole, by 1 mm."""
+    pose = world_from_camera(camera, centre)
+    return -((points - pose[:3, 3]) @ pose[:3, 2]) > 1.0
 
 
 def project(camera: CameraSpec, centre: FloatArray, points: FloatArray, size: int) -> FloatArray:

@@ -159,7 +159,7 @@ def render_spec(
             "dest": str(images.resolve()),
             "blend": blend and str((work / "scene.blend").resolve()),
         }
-        with contextlib.closing(run_jobs(settings, [job], 1)) as outcomes:
+        with contextlib.closing(run_jobs(settings, [[job]], 1)) as outcomes:
             outcome = next(outcomes)
         if outcome.record is None:
             reason = outcome.error.strip().splitlines()[-1]

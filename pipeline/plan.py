@@ -40,15 +40,17 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
     """The spec of sample `index` (>= 0) of `seed` (>= 0).
 
     Attempts differ in glasses and nose only: attempt a is the (a+1)-th draw of those streams.
-    The recipe must have passed `check_names` with the same catalogue.
+    Samples of a portrait share its number, and with it every other stream. The recipe must have
+    passed `check_names` with the same catalogue.
     """
+    portrait = index // recipe.pairs_per_portrait
 
-    def stream(which: Stream) -> np.random.Generator:
+    def stream(which: Stream, number: int = portrait) -> np.random.Generator:
         return np.random.Generator(
-            np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(index, which)))
+            np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(number, which)))
         )
 
-    glasses_rng, nose_rng = stream(Stream.GLASSES), stream(Stream.NOSE)
+    glasses_rng, nose_rng = stream(Stream.GLASSES, index), stream(Stream.NOSE, index)
     for _ in range(attempt + 1):
         glasses = _draw_glasses(recipe, catalog, glasses_rng)
         nose = draw_number(recipe.nose, nose_rng)

@@ -149,9 +149,14 @@ _PHYSICAL = {
 
 
 class Recipe(Frozen):
-    """A validated scene."""
+    """A validated scene.
+
+    pairs_per_portrait: so many samples in a row share head, expression, camera, light and noise,
+    and differ in glasses and nose; what they share is rendered once.
+    """
 
     description: str = ""
+    pairs_per_portrait: Annotated[int, Field(ge=1, le=1000)] = 1
     people: People = People()
     expressions: Choice = "all"
     glasses: Choice = "all"

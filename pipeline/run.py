@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -157,20 +158,21 @@ class WorkerProcess:
 
 
 def run_jobs(
-    settings: RunSettings, jobs: Iterable[dict[str, Any]], workers: int
+    settings: RunSettings, groups: Iterable[list[dict[str, Any]]], workers: int
 ) -> Generator[Outcome]:
     """Outcomes of jobs as they finish, from `workers` child processes.
 
+    The jobs of a group go to the same child one after another, since they have much in common.
     Closing the iterator, or an exception in whoever reads it, ends the children. Raises
     EyeglassError for what is the user's to mend.
     """
-    todo = iter(jobs)
+    todo = iter(groups)
     lock = threading.Lock()
     done: queue.Queue[Outcome | BaseException | None] = queue.Queue()
     children: list[WorkerProcess] = []
     stop = threading.Event()
 
-    def next_job() -> dict[str, Any] | None:
+    def next_group() -> list[dict[str, Any]] | None:
         with lock:
             return None if stop.is_set() else next(todo, None)
 
@@ -178,12 +180,13 @@ def run_jobs(
         log = settings.out / "log" / f"worker-{number}.txt"
         child: WorkerProcess | None = None
         try:
-            while (job := next_job()) is not None:
-                if child is None or not child.alive():
-                    child = WorkerProcess(settings, log)
-                    children.append(child)
-                    child.start()
-                done.put(child.run(job))
+            while (group := next_group()) is not None:
+                for job in group:
+                    if child is None or not child.alive():
+                        child = WorkerProcess(settings, log)
+                        children.append(child)
+                        child.start()
+                    done.put(child.run(job))
         except BaseException as error:
             done.put(error)
         finally:
@@ -238,8 +241,10 @@ def generate(
     with store.writing(settings.out):
         records = store.open_run(settings.out, description)
         failures = []
-        jobs = ({"index": i} for i in range(description["count"]) if i not in records)
-        outcomes = run_jobs(settings, jobs, min(workers, description["count"] - len(records)))
+        missing = (i for i in range(description["count"]) if i not in records)
+        portraits = itertools.groupby(missing, lambda i: i // settings.recipe.pairs_per_portrait)
+        groups = ([{"index": i} for i in indices] for _, indices in portraits)
+        outcomes = run_jobs(settings, groups, min(workers, description["count"] - len(records)))
         try:
             with contextlib.closing(outcomes):
                 for outcome in outcomes:

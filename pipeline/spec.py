@@ -154,6 +154,11 @@ class SampleSpec(Frozen):
         """The sample's name in its dataset; see `sample_id`."""
         return sample_id(self.index)
 
+    @property
+    def portrait(self) -> tuple[HeadSpec, CameraSpec, LightSpec, RenderSpec]:
+        """All that a picture without eyewear hangs on; samples where it is equal share it."""
+        return self.head, self.camera, self.light, self.render
+
 
 def sample_id(index: int) -> str:
     """Name of sample `index` (>= 0): at least six digits, so that names sort by number."""

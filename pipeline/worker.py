@@ -19,12 +19,17 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from pipeline.blender import device, layers, scene
-from pipeline.blender.scene import BuiltScene
+from pipeline.blender.layers import FaceLayer
+from pipeline.blender.scene import BuiltScene, Portrait
 from pipeline.catalog.catalog import Catalog, open_catalog
+from pipeline.denoise import Denoiser
 from pipeline.errors import EyeglassError
 from pipeline.finish import finish
 from pipeline.fit import Fit, fit, posed_parts
@@ -32,8 +37,25 @@ from pipeline.geometry import Eyewear, Head, Surface
 from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.skin import SkinSurface
-from pipeline.spec import SampleSpec, parse_spec
+from pipeline.spec import HeadSpec, SampleSpec, parse_spec
 from pipeline.store import make_record, write_images, write_sample
+
+
+@dataclass(frozen=True, eq=False)
+class Sitter:
+    """A head with what the fit looks up in its skin; attempts and samples share it."""
+
+    spec: HeadSpec
+    head: Head
+    skin: SkinSurface
+
+
+@dataclass(frozen=True, eq=False)
+class Sitting:
+    """A portrait in Blender with its `face`; samples share it."""
+
+    portrait: Portrait
+    face: FaceLayer
 
 
 class Worker:
@@ -46,34 +68,32 @@ class Worker:
         self.seed: int = settings["seed"]
         self.out = Path(settings["out"])
         self.machine = device.select(settings["device"], settings["threads"])
+        self.denoiser = Denoiser(settings["threads"])
+        self._seated: Sitter | None = None
+        self._sitting: Sitting | None = None
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """The answer to a job; see the module's docstring for both."""
         if "index" in job:
             return self._make_sample(job["index"])
         spec = parse_spec(job["spec"], "spec")
-        head, eyewear = self.catalog.head(spec.head), self.catalog.eyewear(spec.glasses)
-        worn = fit(head, eyewear, spec.nose, self.recipe.limits.worn)
-        built = self._build(spec, head, posed_parts(eyewear, worn))
-        write_images(Path(job["dest"]), finish(spec, layers.render(built)))
+        worn, eyewear = self._fit(spec)
+        images, built = self._render(spec, posed_parts(eyewear, worn))
+        write_images(Path(job["dest"]), images)
         if job["blend"]:
             layers.show(built, "all")
             scene.save_blend(built, Path(job["blend"]))
-        return {"record": make_record(spec, fit_record(worn, head, eyewear), [])}
+        return {"record": make_record(spec, self._fit_record(worn, eyewear), [])}
 
     def _make_sample(self, index: int) -> dict[str, Any]:
         rejected: list[dict[str, Any]] = []
-        skin: SkinSurface | None = None
         for attempt in range(MAX_ATTEMPTS):
             spec = draw(self.recipe, self.catalog, self.seed, index, attempt)
-            head, eyewear = self.catalog.head(spec.head), self.catalog.eyewear(spec.glasses)
-            # Attempts share the head, so what is looked up in its skin is built once.
-            skin = skin or SkinSurface(head)
-            worn = fit(head, eyewear, spec.nose, self.recipe.limits.worn, skin=skin)
+            worn, eyewear = self._fit(spec)
             if worn.accepted:
-                record = make_record(spec, fit_record(worn, head, eyewear), rejected)
-                built = self._build(spec, head, posed_parts(eyewear, worn))
-                write_sample(self.out, record, finish(spec, layers.render(built)))
+                record = make_record(spec, self._fit_record(worn, eyewear), rejected)
+                images, _ = self._render(spec, posed_parts(eyewear, worn))
+                write_sample(self.out, record, images)
                 return {"record": record}
             rejected.append(
                 {
@@ -85,21 +105,43 @@ class Worker:
             )
         return {"rejected": rejected}
 
-    def _build(self, spec: SampleSpec, head: Head, parts: Mapping[str, Surface]) -> BuiltScene:
-        light = self.catalog.light(spec.light)
-        return scene.build(spec, head, parts, light.path, self.machine)
+    def _fit(self, spec: SampleSpec) -> tuple[Fit, Eyewear]:
+        sitter, eyewear = self._sitter(spec), self.catalog.eyewear(spec.glasses)
+        limits = self.recipe.limits.worn
+        return fit(sitter.head, eyewear, spec.nose, limits, skin=sitter.skin), eyewear
 
+    def _fit_record(self, worn: Fit, eyewear: Eyewear) -> dict[str, Any]:
+        """A fit as it is recorded, to 0.1 micrometre: figures by name, null where there is none.
 
-def fit_record(worn: Fit, head: Head, eyewear: Eyewear) -> dict[str, Any]:
-    """A fit as it is recorded, to 0.1 micrometre: figures by name, null where there is none.
+        `unit` says in what unit each mesh was read, 'scaled' where none fitted.
+        """
+        assert self._seated is not None
+        figures = {
+            name: round(float(value), 4) + 0.0 if math.isfinite(value) else None
+            for name, value in sorted(worn.figures.items())
+        }
+        return {**figures, "unit": {"head": self._seated.head.unit, "glasses": eyewear.unit}}
 
-    `unit` says in what unit each mesh was read, 'scaled' where none fitted.
-    """
-    figures = {
-        name: round(float(value), 4) + 0.0 if math.isfinite(value) else None
-        for name, value in sorted(worn.figures.items())
-    }
-    return {**figures, "unit": {"head": head.unit, "glasses": eyewear.unit}}
+    def _sitter(self, spec: SampleSpec) -> Sitter:
+        """The head of a spec, kept until another is asked for."""
+        if self._seated is None or self._seated.spec != spec.head:
+            head = self.catalog.head(spec.head)
+            self._seated = Sitter(spec.head, head, SkinSurface(head))
+        return self._seated
+
+    def _render(
+        self, spec: SampleSpec, parts: Mapping[str, Surface]
+    ) -> tuple[dict[str, NDArray], BuiltScene]:
+        """The images of a sample, by key, and its scene."""
+        sitting = self._sitting
+        if sitting is None or sitting.portrait.spec.portrait != spec.portrait:
+            # A portrait that broke off half-way is none.
+            self._sitting = None
+            path = self.catalog.light(spec.light).path
+            portrait = scene.build_portrait(spec, self._sitter(spec).head, path, self.machine)
+            sitting = self._sitting = Sitting(portrait, layers.render_face(portrait))
+        built = scene.wear(sitting.portrait, parts)
+        return finish(spec, layers.render(built, sitting.face), self.denoiser), built
 
 
 def main() -> None:

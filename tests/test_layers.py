@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from mathutils import Matrix
 
-from pipeline.blender import layers, scene, shading
+from pipeline.blender import labels, layers, scene, shading, trace
 from pipeline.blender.device import Machine
 from pipeline.blender.frames import blender_points, turned_world
+from pipeline.blender.labels import render_coverage
 from pipeline.camera import face_centre, project
 from pipeline.catalog.catalog import open_catalog
 from pipeline.catalog.light import face_irradiance, read_hdr
+from pipeline.denoise import Denoiser, denoised_layers
 from pipeline.finish import coverage_masks, finish
 from pipeline.fit import fit, posed_parts
+from pipeline.pixels import differing, dilated, srgb_from_linear
 from pipeline.plan import draw
 from pipeline.spec import LAYERS, GlassesSpec
 
@@ -23,15 +26,37 @@ ONE = Machine(threads=1, device="CPU")
 TWO = Machine(threads=2, device="CPU")
 
 
-def build(spec, catalog, machine=TWO):
+def seat(spec, catalog, machine=TWO):
+    """A portrait, and the parts it is to wear."""
     head, eyewear = catalog.head(spec.head), catalog.eyewear(spec.glasses)
     parts = posed_parts(eyewear, fit(head, eyewear, spec.nose))
-    return scene.build(spec, head, parts, catalog.light(spec.light).path, machine)
+    path = catalog.light(spec.light).path
+    return scene.build_portrait(spec, head, path, machine), parts
+
+
+def build(spec, catalog, machine=TWO):
+    return scene.wear(*seat(spec, catalog, machine))
+
+
+def render(spec, catalog, machine=TWO):
+    """What a worker does for a sample; also the scene."""
+    portrait, parts = seat(spec, catalog, machine)
+    face = layers.render_face(portrait)
+    built = scene.wear(portrait, parts)
+    return built, layers.render(built, face)
+
+
+def finished(spec, catalog, machine=TWO):
+    return finish(spec, render(spec, catalog, machine)[1], Denoiser(machine.threads))
+
+
+def color(built, layer):
+    return layers.trace_layer(built, layer)["Combined"][..., :3]
 
 
 def full_layers(built):
     """Every layer traced in full, nothing taken over from another."""
-    return {layer: layers.render_layer(built, layer)[0] for layer in LAYERS}
+    return {layer: color(built, layer) for layer in LAYERS}
 
 
 def with_render(spec, **changes):
@@ -46,7 +71,7 @@ def spec(request, worn_spec):
 def test_layers_agree_bit_for_bit_outside_the_eyewear(spec, catalog):
     built = build(spec, catalog)
     traced = full_layers(built)
-    support = layers.render_coverage(built, hide_head=True).full > 0
+    support = render_coverage(built, hide_head=True)[0].full > 0
     near = cv2.dilate(support.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
     assert 50 < near.sum() < near.size / 2
     assert np.array_equal(traced["all"][~near], traced["shadow"][~near])
@@ -57,10 +82,88 @@ def test_layers_agree_bit_for_bit_outside_the_eyewear(spec, catalog):
 
 
 def test_layers_taken_over_are_those_traced_in_full(spec, catalog):
-    built = build(spec, catalog)
-    traced, taken = full_layers(built), layers.render(built).noisy
+    built, rendering = render(spec, catalog)
+    traced, taken = full_layers(built), rendering.layers
+    seen, border = rendering.silhouette, rendering.border
+    assert np.array_equal(traced["face"], taken["face"])
+    for layer, where in (("all", border), ("shadow", seen), ("glass", seen)):
+        assert np.array_equal(traced[layer][where], taken[layer][where]), layer
+    # Only the thin tail of the filter, beyond a quarter of a pixel, may reach outside.
+    rim = dilated(seen, 1)
+    assert np.array_equal(taken["glass"][~seen], taken["face"][~seen])
+    assert np.array_equal(traced["glass"][~rim], taken["glass"][~rim])
+    assert np.array_equal(taken["shadow"][~seen], taken["all"][~seen])
+    assert not (border & ~seen).all()
+    assert border.mean() < 0.6
+
+
+def test_what_the_border_of_all_leaves_out_is_faint(worn_spec, catalog):
+    """In blocks an eighth of the picture wide, of many samples."""
+    built, rendering = render(with_render(worn_spec("aviator"), spp=256), catalog)
+    gain = 2.0**built.portrait.spec.light.exposure_ev
+    full, taken = (
+        srgb_from_linear((image * gain).astype(np.float32)) * 255
+        for image in (color(built, "all"), rendering.layers["all"])
+    )
+    assert (full != taken).any()
+    assert np.abs(cv2.blur(full - taken, (8, 8))).max() < 1.0
+
+
+def test_a_portrait_wears_one_pair_after_another_as_if_alone(worn_spec, catalog):
+    spec = worn_spec("square")
+    others = catalog.glasses["round"]
+    other = spec.model_copy(
+        update={
+            "glasses": GlassesSpec(
+                name="round", sha256=others.sha256, choice=dict(others.typical())
+            )
+        }
+    )
+    assert spec.portrait == other.portrait
+    alone = finished(other, catalog)
+    portrait, parts = seat(spec, catalog)
+    face = layers.render_face(portrait)
+    layers.render(scene.wear(portrait, parts), face)
+    _, parts = catalog.head(other.head), posed_parts(
+        catalog.eyewear(other.glasses),
+        fit(catalog.head(other.head), catalog.eyewear(other.glasses), other.nose),
+    )
+    rendering = layers.render(scene.wear(portrait, parts), face)
+    second = finish(other, rendering, Denoiser(2))
+    for key in alone:
+        assert np.array_equal(alone[key], second[key]), key
+
+
+def test_denoising_adds_no_difference_between_layers(worn_spec, catalog):
+    spec = with_render(worn_spec("square"), denoise=True)
+    _, rendering = render(spec, catalog)
+    clean = denoised_layers(rendering, Denoiser(2))
+    seen = rendering.silhouette
+    assert np.array_equal(clean["glass"][~seen], clean["face"][~seen])
+    assert np.array_equal(clean["all"][~seen], clean["shadow"][~seen])
+    free = ~differing(rendering.layers["all"], rendering.layers["face"])
+    assert free.any()
     for layer in LAYERS:
-        assert np.array_equal(traced[layer], taken[layer]), layer
+        assert np.array_equal(clean[layer][free], clean["face"][free]), layer
+        assert (clean[layer] != rendering.layers[layer]).any()
+
+
+def test_coverage_of_one_pass_is_that_of_parts_alone(worn_spec, catalog):
+    """Each part rendered as the only glowing one gives the counts packed into one picture."""
+    built = build(worn_spec("square"), catalog)
+    whole, _ = render_coverage(built)
+    assert whole.full.max() == 1
+    assert (whole.full >= np.maximum(whole.lens_left, whole.lens_right)).all()
+    counts = whole.full * 64
+    assert np.array_equal(counts, np.rint(counts))
+    for name in ("lens_left", "lens_right"):
+        for part, obj in built.label_eyewear.items():
+            glow = (0.0, 0.0, 1.0) if part == name else (0.0, 0.0, 0.0)
+            obj.material_slots[0].material = shading.label(f"alone_{part}", glow)
+        with labels._labels_shown(built, False):
+            alone = trace.trace(built.portrait.scene, labels.outline(built))["Combined"][..., 2]
+        assert np.allclose(alone, getattr(whole, name), atol=1e-6), name
+        assert alone.max() > 0.9
 
 
 def test_eyewear_shut_in_an_opaque_box_leaves_all_layers_equal(worn_spec, catalog):
@@ -76,7 +179,7 @@ def test_eyewear_shut_in_an_opaque_box_leaves_all_layers_equal(worn_spec, catalo
     mesh.materials.append(shader.finish(shader.node("ShaderNodeBsdfDiffuse").outputs[0]))
     box = bpy.data.objects.new("box", mesh)
     box.matrix_world = next(iter(built.eyewear.values())).matrix_world
-    built.picture.collection.objects.link(box)
+    built.portrait.scene.collection.objects.link(box)
     traced = full_layers(built)
     for layer in LAYERS:
         assert np.array_equal(traced[layer], traced["face"]), layer
@@ -98,8 +201,11 @@ def test_a_small_emitter_at_an_anchor_lands_on_its_projection(worn_spec, catalog
     head = catalog.head(spec.head)
     built = build(spec, catalog)
     turn = turned_world(spec.light.rotation_deg)
-    for obj in [*built.label_head.values(), *built.label_eyewear.values()]:
+    portrait, picture = built.portrait, built.portrait.scene
+    for obj in [*portrait.head.values(), *built.eyewear.values()]:
         obj.hide_render = True
+    portrait.backdrop.hide_render = False
+    everything = np.ones((128, 128), bool)
     for point in head.anchors.as_array():
         mesh = bpy.data.meshes.new("dot")
         dot = blender_points(point + np.array([[0, 2, 0], [2, -1, 0], [-2, -1, 0], [0, 0, 2.0]]))
@@ -107,8 +213,8 @@ def test_a_small_emitter_at_an_anchor_lands_on_its_projection(worn_spec, catalog
         mesh.materials.append(shading.emission("dot", (1.0, 1.0, 1.0)))
         obj = bpy.data.objects.new("dot", mesh)
         obj.matrix_world = Matrix(turn.tolist())
-        built.labels.collection.objects.link(obj)
-        seen = layers._render_passes(built.labels, None)["Combined"][..., 0]
+        picture.collection.objects.link(obj)
+        seen = trace.trace(picture, everything)["Combined"][..., 0]
         bpy.data.objects.remove(obj)
         rows, columns = np.mgrid[: seen.shape[0], : seen.shape[1]] + 0.5
         centre = [(seen * columns).sum() / seen.sum(), (seen * rows).sum() / seen.sum()]
@@ -119,9 +225,9 @@ def test_a_small_emitter_at_an_anchor_lands_on_its_projection(worn_spec, catalog
 def test_threads_and_what_was_rendered_before_change_no_byte(worn_spec, catalog):
     spec, other = worn_spec("aviator"), worn_spec("square", 7)
     spec = with_render(spec, denoise=True)
-    first = finish(spec, layers.render(build(spec, catalog, ONE)))
-    layers.render(build(other, catalog))
-    second = finish(spec, layers.render(build(spec, catalog, TWO)))
+    first = finished(spec, catalog, ONE)
+    finished(other, catalog)
+    second = finished(spec, catalog, TWO)
     assert first.keys() == second.keys()
     for key in first:
         assert np.array_equal(first[key], second[key]), key
@@ -142,21 +248,21 @@ def test_a_grey_wall_before_the_camera_comes_out_at_the_predicted_exposure(worn_
         )  # fmt: skip
         lit = spec.model_copy(update={"camera": camera, "light": light})
         built = build(lit, catalog)
-        for obj in [*built.head.values(), *built.eyewear.values()]:
+        for obj in [*built.portrait.head.values(), *built.eyewear.values()]:
             obj.hide_render = True
         shader = shading.Shader("card")
         card = shader.finish(
             shader.node("ShaderNodeBsdfDiffuse", {"Color": (0.35, 0.35, 0.35)}).outputs[0]
         )
         mesh = bpy.data.meshes.new("card")
-        centre = built.centre
+        centre = built.portrait.centre
         square = centre + 150 * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0.0]])
         mesh.from_pydata(blender_points(square).tolist(), [], [(0, 1, 2, 3)])
         mesh.materials.append(card)
         obj = bpy.data.objects.new("card", mesh)
         obj.matrix_world = Matrix(turned_world(rotation).tolist())
-        built.picture.collection.objects.link(obj)
-        shown = layers.render_layer(built, "all")[0][6:10, 6:10] * 2.0**light.exposure_ev
+        built.portrait.scene.collection.objects.link(obj)
+        shown = color(built, "all")[6:10, 6:10] * 2.0**light.exposure_ev
         luminance = float((shown @ np.array([0.2126, 0.7152, 0.0722])).mean())
         assert luminance == pytest.approx(0.30, rel=0.08), name
 
@@ -176,8 +282,8 @@ def test_frame_has_the_holes_its_design_declares(design, smoke, catalog):
     )
     built = build(spec, catalog)
     for name in ("temple_left", "temple_right"):
-        built.label_eyewear[name].hide_render = True
-    coverage = layers.render_coverage(built, hide_head=True)
+        bpy.data.objects.remove(built.label_eyewear.pop(name))
+    coverage, _ = render_coverage(built, hide_head=True)
     frame = coverage_masks(coverage, coverage.full > 0)["mask_frame"]
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         (frame == 0).astype(np.uint8), connectivity=4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 from mathutils import Matrix
+from numpy.typing import NDArray
 
 from pipeline.blender.frames import blender_points
 from pipeline.geometry import FloatArray, Surface
@@ -28,8 +29,9 @@ def add_object(
 def add_copy(
     scene: bpy.types.Scene, name: str, original: bpy.types.Object, material: bpy.types.Material
 ) -> bpy.types.Object:
-    """An object of the same mesh in another scene, with a material of its own."""
+    """An object of the same mesh with a material of its own, hidden until it is wanted."""
     obj = bpy.data.objects.new(name, original.data)
+    obj.hide_render = obj.hide_viewport = True
     obj.material_slots[0].link = "OBJECT"
     obj.material_slots[0].material = material
     obj.matrix_world = original.matrix_world
@@ -37,15 +39,28 @@ def add_copy(
     return obj
 
 
-def _mesh(name: str, surface: Surface) -> bpy.types.Mesh:
-    mesh = bpy.data.meshes.new(name)
-    count, corners = surface.faces.shape
-    mesh.vertices.add(len(surface.vertices))
-    mesh.vertices.foreach_set("co", _flat(blender_points(surface.vertices)))
+def remove_objects(objects: list[bpy.types.Object]) -> None:
+    """Removes objects and whatever nothing else uses then: meshes, materials, textures."""
+    bpy.data.batch_remove(objects)
+    bpy.data.orphans_purge(do_recursive=True)
+
+
+def fill_mesh(mesh: bpy.types.Mesh, vertices: FloatArray, faces: NDArray[np.int64]) -> None:
+    """Gives a mesh other (n, 3) vertices, in its own metres, and (m, corners) faces."""
+    count, corners = faces.shape
+    mesh.clear_geometry()
+    mesh.vertices.add(len(vertices))
+    mesh.vertices.foreach_set("co", _flat(vertices))
     mesh.loops.add(count * corners)
-    mesh.loops.foreach_set("vertex_index", surface.faces.ravel().astype(np.int32))
+    mesh.loops.foreach_set("vertex_index", faces.ravel().astype(np.int32))
     mesh.polygons.add(count)
     mesh.polygons.foreach_set("loop_start", np.arange(0, count * corners, corners, dtype=np.int32))
+    mesh.update(calc_edges=True)
+
+
+def _mesh(name: str, surface: Surface) -> bpy.types.Mesh:
+    mesh = bpy.data.meshes.new(name)
+    fill_mesh(mesh, blender_points(surface.vertices), surface.faces)
     for key, values in surface.attributes.items():
         if values.ndim == 1:
             mesh.attributes.new(key, "FLOAT", "POINT").data.foreach_set("value", _flat(values))
@@ -56,7 +71,6 @@ def _mesh(name: str, surface: Surface) -> bpy.types.Mesh:
     if surface.uv is not None:
         layer = mesh.uv_layers.new(name="UVMap")
         layer.data.foreach_set("uv", _flat(surface.uv[surface.faces.ravel()]))
-    mesh.update(calc_edges=True)
     return mesh
 
 

@@ -7,13 +7,16 @@ from typing import Any
 import bpy
 import numpy as np
 
-from pipeline.geometry import Material
+from pipeline.geometry import RGB, Material
 
 
 class Shader:
-    """Builds the node tree of one new material."""
+    """Builds the node tree of one new material, in place of one of the same name."""
 
     def __init__(self, name: str) -> None:
+        old = bpy.data.materials.get(name)
+        if old is not None:
+            bpy.data.materials.remove(old)
         self.material = bpy.data.materials.new(name)
         if self.material.node_tree is None:
             self.material.use_nodes = True
@@ -66,19 +69,37 @@ class Shader:
         return self.material
 
 
-def emission(name: str, color: tuple[float, float, float]) -> bpy.types.Material:
+def emission(name: str, color: RGB) -> bpy.types.Material:
     """Flat colour, whatever the light."""
     shader = Shader(name)
-    return shader.finish(shader.node("ShaderNodeEmission", {"Color": color}).outputs[0])
+    return _glowing(shader, shader.node("ShaderNodeEmission", {"Color": color}).outputs[0])
 
 
-def refraction(name: str, ior: float) -> bpy.types.Material:
-    """Bends rays as glass of index `ior` does and takes nothing away."""
+def label(
+    name: str, first: RGB, behind: RGB = (0.0, 0.0, 0.0), ior: float | None = None
+) -> bpy.types.Material:
+    """Glows as `first` to a ray from the camera and as `behind` to one that a lens has bent.
+
+    With `ior` it also bends rays as glass of that index does, and takes nothing away.
+    """
     shader = Shader(name)
-    node = shader.node(
-        "ShaderNodeBsdfRefraction", {"Color": (1.0, 1.0, 1.0), "Roughness": 0.0, "IOR": ior}
-    )
-    return shader.finish(node.outputs[0])
+    from_camera = shader.node("ShaderNodeLightPath").outputs["Is Camera Ray"]
+    color = shader.mix(from_camera, behind, first)
+    surface = shader.node("ShaderNodeEmission", {"Color": color}).outputs[0]
+    if ior is not None:
+        bent = shader.node(
+            "ShaderNodeBsdfRefraction", {"Color": (1.0, 1.0, 1.0), "Roughness": 0.0, "IOR": ior}
+        )
+        surface = shader.node(
+            "ShaderNodeAddShader", {0: surface, 1: bent.outputs[0]}
+        ).outputs[0]
+    return _glowing(shader, surface)
+
+
+def _glowing(shader: Shader, surface: Any) -> bpy.types.Material:
+    """A material that is seen to glow but lights nothing."""
+    shader.material.cycles.emission_sampling = "NONE"
+    return shader.finish(surface)
 
 
 def principled(

@@ -1,0 +1,153 @@
+"""Coverage of the eyewear's parts, from one flat-coloured rendering, and where it can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bpy
+import cv2
+import numpy as np
+
+from pipeline.blender import shading
+from pipeline.blender.scene import PIXEL_FILTER, BuiltScene
+from pipeline.blender.trace import trace
+from pipeline.camera import in_front, project
+from pipeline.geometry import LENS_PARTS, RGB, TEMPLE_PARTS, FloatArray
+from pipeline.pixels import Float32, Mask, UInt8, dilated
+from pipeline.rendering import Coverage
+
+#: Samples of a coverage: cut at one half, an edge then errs by about a hundredth of a pixel.
+LABEL_SPP = 64
+#: Counts in one colour channel: a sample adds 1 to the low count and this much to the high one.
+#: More than `LABEL_SPP`, so that sums of samples fall apart into both again; small enough that
+#: float32 holds the sums exactly.
+_HIGH = 256.0
+#: Outlines are drawn on a grid finer than the pixels, by up to so much and of about this width.
+_FINEST, _GRID = 4, 1024
+#: The picture's filter reaches 0.25 px, at most one cell, beyond a pixel; drawing errs by another.
+_REACH_CELLS = 2
+#: Triangles of so many cells or less are drawn by points a cell apart, larger ones are filled.
+_SMALL_CELLS = 6
+#: OpenCV draws to at most this coordinate.
+_FAR = 30_000
+#: Coverage has so many samples that what it misses is not seen further than this from what it sees.
+_SEEN_WITHIN_PX = 2
+
+
+def outline(built: BuiltScene) -> Mask:
+    """(h, w): pixels that the picture's filter can see eyewear in, by its triangles' projection.
+
+    Drawn without what hides it; what that is, coverage tells.
+    """
+    spec, centre = built.portrait.spec, built.portrait.centre
+    size = spec.render.size
+    points, triangles = built.eyewear_points, built.eyewear_triangles
+    if not in_front(spec.camera, centre, points).all():
+        return np.ones((size, size), bool)
+    pixels = project(spec.camera, centre, points, size)[triangles.T]
+    finer = int(np.clip(_GRID // size, 1, _FINEST))
+    grid = np.zeros((size * finer, size * finer), np.uint8)
+    _draw(grid, pixels * finer)
+    fine = dilated(grid.astype(bool), _REACH_CELLS)
+    return fine.reshape(size, finer, size, finer).any(axis=(1, 3))
+
+
+def _draw(grid: UInt8, corners: FloatArray) -> None:
+    """Marks the cells that triangles (3, t, 2) touch, to within a cell; (0, 0) is the corner."""
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    visible = ((high >= 0) & (low < len(grid))).all(axis=1)
+    extent = np.ceil((high - low).max(axis=1)).clip(1)
+    for steps in range(1, _SMALL_CELLS + 1):
+        first, second = np.indices((steps + 1, steps + 1)).reshape(2, -1) / steps
+        weights = np.stack([1 - first - second, first, second])[:, first + second < 1 + 1e-9]
+        chosen = corners[:, visible & (extent == steps)].astype(np.float32)
+        columns, rows = (
+            np.floor(weights.T.astype(np.float32) @ chosen[..., axis]).astype(np.int32).ravel()
+            for axis in (0, 1)
+        )
+        inside = (columns >= 0) & (rows >= 0) & (columns < len(grid)) & (rows < len(grid))
+        grid[rows[inside], columns[inside]] = 1
+    # OpenCV's integer coordinates are centres of cells.
+    large = np.round(corners[:, visible & (extent > _SMALL_CELLS)] - 0.5).clip(-_FAR, _FAR)
+    for triangle in np.ascontiguousarray(large.swapaxes(0, 1), dtype=np.int32):
+        cv2.fillConvexPoly(grid, triangle, 1)
+
+
+def render_coverage(
+    built: BuiltScene, hide_head: bool = False
+) -> tuple[Coverage, Mask]:
+    """Coverage of the eyewear's parts, and its silhouette (h, w).
+
+    The silhouette is the pixels in which a camera ray of the picture can meet the eyewear.
+    `hide_head` leaves out what hides them.
+
+    In one rendering each part glows in a colour of its own. Clear lenses also refract, so that
+    what is seen through a lens is where the picture shows it. Each channel holds two counts of
+    samples: red and green those that meet frame and temples (high: at once; low: at all), blue
+    those that first meet the right (high) and the left lens (low).
+    """
+    for obj in built.label_eyewear.values():
+        name = obj.name.removesuffix("_label")
+        obj.material_slots[0].material = _material(built, name)
+    drawn = outline(built)
+    with _labels_shown(built, hide_head):
+        seen = trace(built.portrait.scene, drawn)["Combined"][..., :3]
+    high, low = _counts(seen)
+    lens = {"lens_left": low[..., 2], "lens_right": high[..., 2]}
+    at_all = low[..., 0] + low[..., 1]
+    at_once = high[..., 0] + high[..., 1] + lens["lens_left"] + lens["lens_right"]
+    coverage = Coverage(
+        frame=np.minimum(at_all, 1.0),
+        legs=low[..., 1],
+        lens_left=lens["lens_left"],
+        lens_right=lens["lens_right"],
+        full=np.minimum(at_once, 1.0),
+        dark_lens=sum((lens[name] for name in built.dark_lenses), np.zeros_like(at_all)),
+    )
+    return coverage, drawn & dilated(coverage.full > 0, _SEEN_WITHIN_PX)
+
+
+def _material(built: BuiltScene, name: str) -> bpy.types.Material:
+    dark: RGB = (0.0, 0.0, 0.0)
+    if name not in LENS_PARTS:
+        high, low = ((0.0, _HIGH + 1, 0.0), (0.0, 1.0, 0.0)) if name in TEMPLE_PARTS else (
+            (_HIGH + 1, 0.0, 0.0), (1.0, 0.0, 0.0)
+        )
+        return shading.label(f"label_{name}", high, low)
+    count = 1.0 if name == "lens_left" else _HIGH
+    ior = None if name in built.dark_lenses else built.lens_ior[name]
+    return shading.label(f"label_{name}", (0.0, 0.0, count), dark, ior)
+
+
+def _counts(seen: Float32) -> tuple[Float32, Float32]:
+    """The high and the low count of each channel, as shares of the samples."""
+    sums = np.rint(seen.astype(np.float64) * LABEL_SPP)
+    high, low = np.divmod(sums, _HIGH)
+    return (high / LABEL_SPP).astype(np.float32), (low / LABEL_SPP).astype(np.float32)
+
+
+@contextmanager
+def _labels_shown(built: BuiltScene, hide_head: bool) -> Iterator[None]:
+    """Sets the scene up for labels, and back again."""
+    portrait, cycles = built.portrait, built.portrait.scene.cycles
+    picture = [*portrait.head.values(), *built.eyewear.values()]
+    labels = [*built.label_eyewear.values(), portrait.backdrop]
+    if not hide_head:
+        labels += portrait.label_head.values()
+
+    def show(shown: list[bpy.types.Object], hidden: list[bpy.types.Object]) -> None:
+        for obj in shown:
+            obj.hide_render = False
+        for obj in hidden:
+            obj.hide_render = True
+
+    spp = cycles.samples
+    # Coverage is of the pixel's square, however few samples the picture has.
+    cycles.samples, cycles.pixel_filter_type = LABEL_SPP, "BOX"
+    show(labels, picture)
+    try:
+        yield
+    finally:
+        cycles.samples, cycles.pixel_filter_type = spp, PIXEL_FILTER
+        show(picture, labels)

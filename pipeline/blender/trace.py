@@ -1,0 +1,166 @@
+"""Traces chosen pixels of a scene and no others: a few borders, and a screen before the camera.
+
+Path tracing is what a sample costs, and layers share most of their pixels. A border alone is a
+rectangle, while eyewear is thin; so where a border holds pixels that nobody asked for, a black
+screen that only camera rays meet stands right before the camera, with holes for the pixels wanted.
+Cycles' random numbers depend on pixel and sample only, so the pixels in the holes are those of a
+picture traced in full, to the last bit (`tests/test_trace.py`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import bpy
+import numpy as np
+import OpenEXR
+from numpy.typing import NDArray
+
+from pipeline.blender import shading
+from pipeline.blender.meshes import fill_mesh
+from pipeline.camera import SENSOR_MM
+from pipeline.pixels import Box, Float32, Mask, boxes_around, dilated
+
+#: Which rays an object can be seen by.
+RAYS = ("camera", "diffuse", "glossy", "transmission", "volume_scatter", "shadow")
+#: What every caller may ask for, also where no pixel is traced.
+_PASSES = ("Combined", "Denoising Albedo", "Denoising Normal")
+#: The filter reaches 0.75 px from a pixel's centre, so rays through a hole's rim pixel stray into
+#: the next one: holes are wider than the pixels wanted by this much.
+_FILTER_REACH_PX = 1
+#: The screen stands behind the camera's near clipping plane (0.01 m), before everything else.
+_SCREEN_DISTANCE_M = 0.011
+#: A call of the renderer takes as long as so many camera rays that end at the screen (measured:
+#: 6 ms a call, 0.25 us a ray on two cores).
+_RAYS_A_CALL = 25_000
+
+
+def trace(scene: bpy.types.Scene, wanted: Mask) -> dict[str, Float32]:
+    """Passes by name, (h, w) or (h, w, c) float32, first row on top; 0 where not `wanted` (h, w).
+
+    Raises RuntimeError if Cycles gives no usable picture.
+    """
+    size = scene.render.resolution_x
+    passes: dict[str, Float32] = {}
+    boxes = boxes_around(wanted, _RAYS_A_CALL / scene.cycles.samples)
+    _raise_screen(scene, wanted, boxes)
+    for box in boxes:
+        set_border(scene, box)
+        for name, part in _render_passes(scene).items():
+            whole = passes.setdefault(name, np.zeros((size, size, *part.shape[2:]), np.float32))
+            whole[box.slices()] = np.where(_like(wanted[box.slices()], part), part, 0)
+    clear(scene)
+    return passes or {name: np.zeros((size, size, 3), np.float32) for name in _PASSES}
+
+
+def clear(scene: bpy.types.Scene) -> None:
+    """Takes away border and screen, as a person wants to find the scene."""
+    set_border(scene, None)
+    screen = scene.objects.get(_screen_name(scene))
+    if screen is not None:
+        screen.hide_render = screen.hide_viewport = True
+
+
+def set_border(scene: bpy.types.Scene, box: Box | None) -> None:
+    """Restricts rendering to a box of pixels, or to none."""
+    render, size = scene.render, scene.render.resolution_x
+    whole = Box(0, 0, size, size)
+    render.use_border = render.use_crop_to_border = box not in (None, whole)
+    if box is not None:
+        # A quarter pixel inwards keeps Blender's float32 rounding away from the pixel's edge.
+        render.border_min_x = (box.left + 0.25) / size
+        render.border_max_x = (box.right + 0.25) / size
+        render.border_min_y = (size - box.bottom + 0.25) / size
+        render.border_max_y = (size - box.top + 0.25) / size
+
+
+def show_to(obj: bpy.types.Object, rays: set[str]) -> None:
+    """Lets an object be met by these rays (of `RAYS`) and no others."""
+    for ray in RAYS:
+        setattr(obj, f"visible_{ray}", ray in rays)
+
+
+def _like(mask: Mask, image: Float32) -> Mask:
+    return mask if image.ndim == 2 else mask[..., None]
+
+
+def _raise_screen(scene: bpy.types.Scene, wanted: Mask, boxes: list[Box]) -> None:
+    """Puts the screen over what is in the boxes but not wanted."""
+    holes = dilated(wanted, _FILTER_REACH_PX)
+    covered = np.zeros_like(wanted)
+    for box in boxes:
+        # Rays of a box's rim pixels leave it by the filter's reach: nothing is to stop them there.
+        covered[box.slices()] = ~holes[box.slices()]
+    name = _screen_name(scene)
+    screen = scene.objects.get(name)
+    if screen is None:
+        screen = bpy.data.objects.new(name, bpy.data.meshes.new(name))
+        screen.data.materials.append(shading.emission(name, (0.0, 0.0, 0.0)))
+        show_to(screen, {"camera"})
+        scene.collection.objects.link(screen)
+    screen.hide_render = screen.hide_viewport = not covered.any()
+    if covered.any():
+        screen.matrix_world = scene.camera.matrix_world
+        vertices, faces = _strips(covered, scene.camera.data)
+        fill_mesh(screen.data, vertices, faces)
+
+
+def _screen_name(scene: bpy.types.Scene) -> str:
+    return f"{scene.name}_screen"
+
+
+def _strips(covered: Mask, camera: bpy.types.Camera) -> tuple[NDArray, NDArray]:
+    """(4n, 3) metres in the camera's frame, (n, 4): a quad for each run of covered pixels."""
+    size = covered.shape[0]
+    edges = np.diff(np.pad(covered.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    row, left = np.nonzero(edges == 1)
+    right = np.nonzero(edges == -1)[1]
+    u = np.stack([left, right, right, left], axis=1)
+    v = np.stack([row + 1, row + 1, row, row], axis=1)
+    width = _SCREEN_DISTANCE_M * SENSOR_MM / camera.lens
+    corners = np.empty((len(row), 4, 3))
+    corners[..., 0] = (u / size - 0.5 + camera.shift_x) * width
+    corners[..., 1] = (0.5 - v / size + camera.shift_y) * width
+    corners[..., 2] = -_SCREEN_DISTANCE_M
+    return corners.reshape(-1, 3), np.arange(4 * len(row)).reshape(-1, 4)
+
+
+def _render_passes(scene: bpy.types.Scene) -> dict[str, Float32]:
+    """One call of the renderer. Raises RuntimeError if Cycles gives no usable picture."""
+    with tempfile.TemporaryDirectory(prefix="eyeglass-") as folder:
+        path = Path(folder) / "passes.exr"
+        settings = scene.render.image_settings
+        if hasattr(settings, "media_type"):
+            settings.media_type = "MULTI_LAYER_IMAGE"
+        settings.file_format = "OPEN_EXR_MULTILAYER"
+        settings.color_depth = "32"
+        settings.exr_codec = "NONE"
+        scene.render.filepath = str(path)
+        bpy.ops.render.render(write_still=True, scene=scene.name)
+        if not path.is_file():
+            raise RuntimeError("Cycles wrote no picture; its own message stands above")
+        passes = _read_exr(path)
+    if not all(np.isfinite(image).all() for image in passes.values()):
+        raise RuntimeError("Cycles gave pixels that are not finite")
+    return passes
+
+
+def _read_exr(path: Path) -> dict[str, Float32]:
+    """Passes of an OpenEXR file by name, without the view layer's name; X, Y, Z are joined."""
+    channels: dict[str, Float32] = {}
+    with OpenEXR.File(str(path)) as file:
+        for part in file.parts:
+            for name, channel in part.channels.items():
+                channels[name.split(".", 1)[1]] = np.array(channel.pixels, np.float32)
+    return _join_vectors(channels)
+
+
+def _join_vectors(channels: Mapping[str, Float32]) -> dict[str, Float32]:
+    joined = dict(channels)
+    for name in channels:
+        if name.endswith(".X") and f"{name[:-2]}.Y" in channels:
+            stem = name[:-2]
+            joined[stem] = np.stack([joined.pop(f"{stem}.{axis}") for axis in "XYZ"], axis=2)
+    return joined

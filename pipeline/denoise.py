@@ -1,0 +1,88 @@
+"""Intel Open Image Denoise on layers: arrays in, arrays out.
+
+Layers are denoised after they are put together, not by Cycles, so that what a layer takes over
+from another is taken over from its denoised form as well: the denoiser adds no difference between
+layers where the eyewear has none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyoidn
+
+from pipeline.pixels import Float32, Mask, bounding_box, differing
+from pipeline.rendering import Guides, Rendering
+
+#: The denoiser sees this much more than what is taken from its output, so that no seam shows.
+_MARGIN_PX = 16
+
+
+class Denoiser:
+    """Open Image Denoise on the CPU. The number of threads changes no bit of what comes out."""
+
+    def __init__(self, threads: int) -> None:
+        self._device = pyoidn.Device(pyoidn.OIDN_DEVICE_TYPE_CPU)
+        self._device.set_int("numThreads", threads)
+        # Two workers' threads would be pinned to the same cores.
+        self._device.set_bool("setAffinity", False)
+        self._device.commit()
+
+    def denoise(self, color: Float32, guides: Guides, label: bool = False) -> Float32:
+        """Noise-free (h, w, 3) float32 of a linear picture of any brightness.
+
+        label: of guides free of noise, which may be trusted, by the fastest network: for labels
+        the best one is hardly better. Raises RuntimeError with the library's message.
+        """
+        result = np.empty(color.shape, np.float32)
+        images = {
+            pyoidn.OIDN_IMAGE_COLOR: np.ascontiguousarray(color, np.float32),
+            pyoidn.OIDN_IMAGE_ALBEDO: np.ascontiguousarray(guides.albedo, np.float32),
+            pyoidn.OIDN_IMAGE_NORMAL: np.ascontiguousarray(guides.normal, np.float32),
+            pyoidn.OIDN_IMAGE_OUTPUT: result,
+        }
+        denoiser = pyoidn.Filter(self._device, pyoidn.OIDN_FILTER_TYPE_RT)
+        try:
+            for name, image in images.items():
+                denoiser.set_image(name, image, pyoidn.OIDN_FORMAT_FLOAT3)
+            denoiser.set_bool("hdr", True)
+            denoiser.set_bool("cleanAux", label)
+            if label:
+                denoiser.set_quality(pyoidn.OIDN_QUALITY_FAST)
+            denoiser.commit()
+            denoiser.execute()
+        finally:
+            denoiser.release()
+        problem = self._device.get_error()
+        if problem is not None:
+            raise RuntimeError(f"Open Image Denoise: {problem}")
+        return result
+
+    def replace(self, base: Float32, color: Float32, guides: Guides, where: Mask) -> Float32:
+        """`base` (h, w, 3) with the denoised `color` in its place `where` (h, w)."""
+        box = bounding_box(where)
+        if box is None:
+            return base
+        rows, columns = box.widened(_MARGIN_PX, len(where)).slices()
+        part = self.denoise(color[rows, columns], guides.cropped(rows, columns))
+        result = base.copy()
+        result[rows, columns] = np.where(where[rows, columns, None], part, base[rows, columns])
+        return result
+
+
+def denoised_layers(rendering: Rendering, denoiser: Denoiser) -> dict[str, Float32]:
+    """The layers without noise, linear (h, w, 3) by name, as equal to each other as the noisy ones.
+
+    Outside the silhouette `glass` is `face` and `all` is `shadow`; where no path ties a pixel to
+    the eyewear all four are `face`.
+    """
+    noisy, guides = rendering.layers, rendering.guides
+    face = denoiser.denoise(noisy["face"], guides["face"])
+    tied = differing(noisy["shadow"], noisy["face"])
+    shadow = denoiser.replace(face, noisy["shadow"], guides["face"], tied)
+    seen = rendering.silhouette
+    return {
+        "face": face,
+        "shadow": shadow,
+        "glass": denoiser.replace(face, noisy["glass"], guides["all"], seen),
+        "all": denoiser.replace(shadow, noisy["all"], guides["all"], seen),
+    }

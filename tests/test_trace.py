@@ -1,0 +1,69 @@
+"""Tracing chosen pixels: which boxes, and the very pixels of the picture in full."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.blender import scene, trace
+from pipeline.blender.device import Machine
+from pipeline.pixels import Box, bounding_box, boxes_around
+
+MASKS = st.integers(0, 2**30).map(
+    lambda seed: np.random.default_rng(seed).random((24, 24)) < (seed % 97) / 400
+)
+
+
+def area(boxes: list[Box]) -> int:
+    return sum((b.right - b.left) * (b.bottom - b.top) for b in boxes)
+
+
+@given(MASKS, st.integers(0, 200))
+def test_boxes_hold_every_pixel_once_and_are_no_larger_than_one_box(mask, worth):
+    boxes = boxes_around(mask, worth)
+    held = np.zeros(mask.shape, int)
+    for box in boxes:
+        held[box.slices()] += 1
+        assert mask[box.slices()].any()
+    assert held.max(initial=0) <= 1
+    assert held[mask].all()
+    whole = bounding_box(mask)
+    if whole is None:
+        assert boxes == []
+    else:
+        assert area(boxes) + worth * (len(boxes) - 1) <= area([whole])
+
+
+def test_two_far_corners_are_two_boxes_if_a_call_is_cheap():
+    mask = np.zeros((20, 20), bool)
+    mask[1:3, 2:4] = mask[15:18, 16:19] = True
+    assert boxes_around(mask, 100) == [Box(2, 1, 4, 3), Box(16, 15, 19, 18)]
+    assert boxes_around(mask, 1000) == [Box(2, 1, 19, 18)]
+
+
+@pytest.mark.parametrize("kind", ["speckles", "ring", "corner"])
+def test_pixels_traced_alone_are_those_of_the_whole_picture(kind, worn_spec, catalog):
+    spec = worn_spec("round")
+    camera = spec.camera.model_copy(
+        update={"shift_x": 0.07, "shift_y": -0.04, "roll_deg": 9.0, "yaw_deg": 20.0}
+    )
+    spec = spec.model_copy(update={"camera": camera})
+    portrait = scene.build_portrait(
+        spec, catalog.head(spec.head), catalog.light(spec.light).path, Machine(2, "CPU")
+    )
+    rows, columns = np.indices((64, 64))
+    wanted = {
+        "speckles": np.random.default_rng(3).random((64, 64)) < 0.05,
+        "ring": np.abs(np.hypot(rows - 30, columns - 34) - 18) < 1.5,
+        "corner": (rows > 60) & (columns > 58),
+    }[kind]
+    whole = trace.trace(portrait.scene, np.ones((64, 64), bool))
+    part = trace.trace(portrait.scene, wanted)
+    assert whole.keys() == part.keys()
+    for name, image in whole.items():
+        assert np.array_equal(part[name][wanted], image[wanted]), name
+        assert not part[name][~wanted].any(), name
+    again = trace.trace(portrait.scene, np.ones((64, 64), bool))
+    assert np.array_equal(again["Combined"], whole["Combined"])
