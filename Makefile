@@ -8,7 +8,7 @@ export PYTHON
 demo_out = build/demo
 python = $(VENV)/bin/python
 
-.PHONY: help demo test lint verify-fit bench-fit install clean
+.PHONY: help demo test lint verify-fit verify-layers verify-shadow bench bench-fit install clean
 
 help:
 	@echo "make demo     install into $(VENV) and render four samples into $(demo_out)"
@@ -16,10 +16,13 @@ help:
 	@echo "make lint     ruff and mypy alone"
 	@echo "make verify-fit  thousands of fits, each accepted one checked independently;"
 	@echo "              MESHES=DIR: heads and glasses found there, with pictures"
+	@echo "make verify-layers  layers put together from parts against layers traced in full"
+	@echo "make verify-shadow  labels of shadows against references of many samples"
+	@echo "make bench    what a sample costs, in plain renders; writes build/bench.json"
 	@echo "make bench-fit  fits a second on one core, first fit of a large scan"
 	@echo "make install  only install; the command is then $(VENV)/bin/eyeglass"
 	@echo "make clean    remove $(VENV), build/ and caches"
-	@echo "Variables: PYTHON=/path/to/python (3.13 or 3.11), VENV=.venv"
+	@echo "Variables: BENCH=--curves, PYTHON=/path/to/python (3.13 or 3.11), VENV=.venv"
 
 install:
 	@.ci/install $(VENV)
@@ -45,6 +48,22 @@ MESHES ?=
 verify-fit:
 	@.ci/install $(VENV) test
 	$(campaign).verify_fit $(if $(MESHES),--meshes "$(MESHES)")
+
+# Six varied samples of the default scene.
+verify-layers:
+	@.ci/install $(VENV) test
+	@rm -rf build/verify-layers
+	$(VENV)/bin/eyeglass generate --verify-layers --count 6 --size 128 --spp 2048 --no-denoise \
+		--out build/verify-layers
+
+verify-shadow:
+	@.ci/install $(VENV) test
+	$(campaign).verify_shadow
+
+bench:
+	@.ci/install $(VENV)
+	@mkdir -p build
+	$(VENV)/bin/eyeglass bench --json build/bench.json $(BENCH)
 
 bench-fit:
 	@.ci/install $(VENV) test

@@ -31,6 +31,8 @@ _PATH = _Path()
 #: A mesh's sidecar lies beside it, even where the mesh is a link.
 _MESH = _Path(resolve=False)
 _EXAMPLE = "\b\nExample:\n  "
+#: Workers of one thread are faster than one of many (`make bench`), but each needs up to 1.2 GB.
+_MOST_WORKERS = 8
 _DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
 
 
@@ -126,8 +128,12 @@ def commands() -> None:
 @click.option("--spp", type=click.IntRange(1, 65536), help="Samples per pixel.")
 @click.option("--denoise/--no-denoise", default=None, help="Denoise the RGB layers.")
 @click.option(
-    "--workers", type=click.IntRange(1, 1024), default=1, show_default=True,
-    help="Processes that render at the same time.",
+    "--workers", type=click.IntRange(1, 1024), metavar="N",
+    help="Processes that render at the same time  [default: one a core, up to 8]",
+)  # fmt: skip
+@click.option(
+    "--verify-layers", is_flag=True,
+    help="Also trace every layer in full and compare; exit status 4 if the rules are broken.",
 )  # fmt: skip
 @_machine_options
 @_asset_options
@@ -139,7 +145,8 @@ def generate(
     size: int | None,
     spp: int | None,
     denoise: bool | None,
-    workers: int,
+    workers: int | None,
+    verify_layers: bool,
     threads: int | None,
     device: str,
     heads: Path | None,
@@ -153,6 +160,7 @@ def generate(
     from pipeline import generation
     from pipeline.run import AssetFolders
 
+    workers = workers or min(_cores(), _MOST_WORKERS, count)
     return generation.generate_dataset(
         generation.Request(
             count=count,
@@ -164,6 +172,7 @@ def generate(
             workers=workers,
             threads=threads or _threads_each(workers),
             device=device,
+            verify=verify_layers,
         )
     )
 
@@ -333,12 +342,29 @@ def export(dataset: Path, form: str, out: Path) -> None:
     click.echo(summary)
 
 
+@commands.command(epilog=_EXAMPLE + "eyeglass bench --json bench.json")
+@click.option("--json", "out", type=_PATH, metavar="FILE", help="Also write the figures as JSON.")
+@click.option("--curves", is_flag=True, help="Also measure over samples per pixel.")
+def bench(out: Path | None, curves: bool) -> None:
+    """Measure what a sample costs here, in plain renders of the same scene.
+
+    U is one full-frame Cycles render of the layer `all` with all data in place. Takes about 25
+    minutes on two cores, and wants them for itself.
+    """
+    from pipeline import bench as benchmark
+
+    benchmark.bench(out, curves)
+
+
 def _threads_each(workers: int) -> int:
+    return max(1, _cores() // workers)
+
+
+def _cores() -> int:
     try:
-        cores = len(os.sched_getaffinity(0))
+        return len(os.sched_getaffinity(0))
     except AttributeError:
-        cores = os.cpu_count() or 1
-    return max(1, cores // workers)
+        return os.cpu_count() or 1
 
 
 if __name__ == "__main__":

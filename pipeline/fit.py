@@ -202,8 +202,7 @@ def _lash_gap(head: Head, lens: Lens, pose: FloatArray) -> float:
 def _earless(skin: SkinSurface, anchors: Anchors) -> dict[str, bool]:
     """Sides on which the skin ends at the temple node, as that of face masks does."""
     return {
-        side: skin.least_distance(getattr(anchors, f"temple_{side}")[None] - _BEHIND_NODE)
-        > _SKIN_ENDS_MM
+        side: not skin.within(getattr(anchors, f"temple_{side}") - _BEHIND_NODE, _SKIN_ENDS_MM)
         for side in SIDES
     }
 

@@ -28,6 +28,10 @@ from pipeline.yamlfile import one_line, read_json
 
 #: Exit status of a run that went through but left samples out.
 SOME_FAILED = 3
+#: Exit status of a run whose layers, traced in full, are not what was stored.
+NOT_EQUAL = 4
+#: What may be left out of a block of pixels, of 255.
+OMITTED_BYTES = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,11 @@ class Request:
     workers: int
     threads: int
     device: str
+    verify: bool = False
 
 
 def generate_dataset(request: Request) -> int:
-    """Makes or continues a dataset; returns the exit status, 0 or SOME_FAILED.
+    """Makes or continues a dataset; returns the exit status, 0, SOME_FAILED or NOT_EQUAL.
 
     Raises EyeglassError before anything is written if a part of the request cannot be met.
     """
@@ -55,7 +60,13 @@ def generate_dataset(request: Request) -> int:
     recipe = _for_folders(recipe, request.assets, catalog)
     check_names(recipe, catalog, request.scene)
     settings = RunSettings(
-        recipe, request.assets, request.seed, request.out, request.threads, request.device
+        recipe,
+        request.assets,
+        request.seed,
+        request.out,
+        request.threads,
+        request.device,
+        request.verify,
     )
     description = describe(request, recipe, catalog)
     with _Progress(request.count) as progress:
@@ -68,6 +79,11 @@ def generate_dataset(request: Request) -> int:
     click.echo(f"contact sheet: {request.out / 'contact.png'}")
     if failures:
         click.echo(f"{len(failures)} failed, see {request.out / store.FAILED}", err=True)
+    if progress.verified:
+        worst = {key: max(v[key] for v in progress.verified) for key in progress.verified[0]}
+        click.echo(f"worst of {len(progress.verified)} samples: {_verification(worst)}")
+        if worst["unequal_px"] or worst["omitted"] > OMITTED_BYTES:
+            return NOT_EQUAL
     return SOME_FAILED if failures else 0
 
 
@@ -215,6 +231,7 @@ class _Progress:
         shown = sys.stderr.isatty()
         self._bar = tqdm(total=count, unit="sample", disable=not shown, dynamic_ncols=True)
         self._shown = shown
+        self.verified: list[dict[str, float]] = []
 
     def __enter__(self) -> _Progress:
         return self
@@ -224,6 +241,9 @@ class _Progress:
 
     def report(self, outcome: Outcome) -> None:
         self._done += 1
+        if outcome.verified:
+            self.verified.append(outcome.verified)
+            tqdm.write(f"sample {outcome.job['index']}: {_verification(outcome.verified)}")
         self._bar.update()
         index = outcome.job["index"]
         if outcome.record is None:
@@ -235,6 +255,14 @@ class _Progress:
                 f"{record['glasses']}  ({self._done} done of {self._count})",
                 flush=True,
             )
+
+
+def _verification(figures: dict[str, float]) -> str:
+    return (
+        f"{figures['unequal_px']:.0f} px unequal where equal is the rule; left out of a block at "
+        f"most {figures['omitted']:.2f} of 255 ({figures['omitted_abs']:.2f} without sign); "
+        f"`all` traced in {figures['border']:.1%}"
+    )
 
 
 def _shares(

@@ -37,7 +37,10 @@ class AssetFolders:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What all workers of a run are told."""
+    """What all workers of a run are told.
+
+    verify: whether each sample's layers are also traced in full and compared.
+    """
 
     recipe: Recipe
     assets: AssetFolders
@@ -45,16 +48,21 @@ class RunSettings:
     out: Path
     threads: int
     device: str
+    verify: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: a record, or the reason why there is none."""
+    """What became of a job: a record, or the reason why there is none.
+
+    verified: figures of `pipeline.blender.verify`, if they were asked for.
+    """
 
     job: dict[str, Any]
     record: dict[str, Any] | None
     error: str = ""
     rejected: tuple[dict[str, Any], ...] = ()
+    verified: dict[str, float] | None = None
 
 
 class WorkerProcess:
@@ -97,6 +105,7 @@ class WorkerProcess:
                 "out": str(settings.out.resolve()),
                 "threads": settings.threads,
                 "device": settings.device,
+                "verify": settings.verify,
             }
         )
         answer = self._answer()
@@ -119,7 +128,9 @@ class WorkerProcess:
                 f"no pair could be worn in {len(answer['rejected'])} attempts: {last['reason']}"
             )
             return Outcome(job, None, reason, tuple(answer["rejected"]))
-        return Outcome(job, answer.get("record"), answer.get("error", ""))
+        return Outcome(
+            job, answer.get("record"), answer.get("error", ""), verified=answer.get("verified")
+        )
 
     def alive(self) -> bool:
         return self._process.poll() is None

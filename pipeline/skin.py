@@ -9,6 +9,8 @@ from functools import cached_property
 
 import numpy as np
 import trimesh
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -23,9 +25,13 @@ NOSE_STEP_MM = 3.0
 _WALK_STEP_MM = 0.5
 _CUT_MM = 4.0
 _NEIGHBOURS = 16
+#: So far from each anchor, along the axes, triangles are cut at first.
+_NEAR_MM = 25.0
 #: How far from the box of the anchors reliefs show the skin, and what they say of gaps in it.
 _RELIEF_MM = np.array([25.0, 75.0, 40.0])
 _NOWHERE_MM = 1e3
+#: Nodes of a relief beyond those asked for: two for what lies between nodes, some for later.
+_AROUND = 4
 #: Directions that tell what is inside: so many, so far out of the skull at the least (cosine), ...
 _VIEWS = 24
 _VIEW_LEAST = 0.34
@@ -50,36 +56,49 @@ class SkinSurface:
 
     def __init__(self, head: Head) -> None:
         middle = head.anchors.as_array().mean(axis=0)
-        found = [_near(s, middle) for n, s in head.surfaces.items() if n.startswith("skin")]
-        triangles = np.concatenate([np.zeros((0, 3, 3)), *found])
-        if not len(triangles):
+        skins = [s for n, s in head.surfaces.items() if n.startswith("skin")]
+        vertices, faces = _near(skins, middle)
+        if not len(faces):
             raise AssetError(f"{head.name}: no skin within {REACH_MM:.0f} mm of the anchors")
+        triangles = vertices[faces]
         normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
         lengths = np.sqrt(np.einsum("ij,ij->i", normals, normals))
-        self.triangles: FloatArray = triangles[lengths > 0]
-        self.normals: FloatArray = normals[lengths > 0] / lengths[lengths > 0, None]
+        whole = np.flatnonzero(lengths > 0)
+        self.triangles: FloatArray = triangles.take(whole, axis=0)
+        self.normals: FloatArray = normals.take(whole, axis=0) / lengths[whole, None]
+        self._vertices, self._faces = _used(vertices, faces.take(whole, axis=0))
         self._anchors = head.anchors.as_array()
         self._reliefs: dict[tuple[float, float, float], _Relief] = {}
         self._trails: dict[tuple[float, ...], list[_Step]] = {}
 
     @cached_property
-    def _ball(self) -> tuple[FloatArray, float]:
-        """Middle (3,) and radius of a ball that holds all skin, and 10 mm round it."""
-        corners = self.triangles.reshape(-1, 3)
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        return 0.5 * (low + high), 0.5 * float(np.linalg.norm(high - low)) + 10.0
+    def _rays(self) -> _Rays:
+        return _Rays(self._vertices, self._faces)
 
     @cached_property
-    def _scene(self) -> trimesh.Trimesh:
-        faces = np.arange(3 * len(self.triangles)).reshape(-1, 3)
-        corners = self.triangles.reshape(-1, 3)
-        return trimesh.Trimesh(corners, faces, process=False, validate=False)
+    def _near_cut(self) -> _Middles:
+        """Of the triangles about the anchors, which are all that is asked for in most cases."""
+        a, b, c = (self.triangles[:, i] for i in range(3))
+        low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+        near = np.zeros(len(low), dtype=bool)
+        for anchor in self._anchors:
+            x, y, z = ((low <= anchor + _NEAR_MM) & (high >= anchor - _NEAR_MM)).T
+            near |= x & y & z
+        return _Middles(self.triangles, np.flatnonzero(near))
 
     @cached_property
-    def _cut(self) -> tuple[cKDTree, NDArray]:
-        """A tree of the middles of triangles cut to 4 mm, and whose they are."""
-        small, owners = refined(self.triangles, _CUT_MM)
-        return cKDTree(small.mean(axis=1)), owners
+    def _cut(self) -> _Middles:
+        return _Middles(self.triangles, np.arange(len(self.triangles)))
+
+    def _middles(self, asked: FloatArray, count: int) -> tuple[FloatArray, NDArray]:
+        """Distances and owners, (n, count), of the nearest middles of triangles cut to 4 mm."""
+        if len(self._near_cut.owners) >= count:
+            distances, owners = self._near_cut.nearest(asked, count)
+            # Of middles in a cube about an anchor none is lacking.
+            inside = _NEAR_MM - np.abs(asked[:, None] - self._anchors).max(axis=2).min(axis=1)
+            if (distances[:, -1] < inside - 1e-6).all():
+                return distances, owners
+        return self._cut.nearest(asked, count)
 
     def closest(self, points: ArrayLike) -> tuple[FloatArray, FloatArray, NDArray]:
         """Nearest points on the skin to `points`, (n, 3) mm.
@@ -88,9 +107,8 @@ class SkinSurface:
         Exact on the candidates: the owners of the 16 nearest middles of triangles cut to 4 mm.
         """
         asked = np.asarray(points, dtype=np.float64)
-        tree, owners = self._cut
-        count = min(_NEIGHBOURS, len(owners))
-        candidates = owners[tree.query(asked, k=count)[1].reshape(len(asked), count)]
+        _, candidates = self._middles(asked, _NEIGHBOURS)
+        count = candidates.shape[1]
         near = _closest_on(
             self.triangles[candidates.ravel()], np.repeat(asked, count, axis=0)
         ).reshape(*candidates.shape, 3)
@@ -104,11 +122,18 @@ class SkinSurface:
         asked = np.asarray(points, dtype=np.float64)
         if not len(asked):
             return float("inf")
-        rough = self._cut[0].query(asked)[0]
+        rough = self._middles(asked, 1)[0][:, 0]
         nearest = self.closest(asked[[rough.argmin()]])[1][0]
         # No point of a triangle is further from its middle than two thirds of its longest edge.
         others = asked[rough <= nearest + _CUT_MM * 2 / 3 + 1e-6]
         return float(min([nearest, *self.closest(others)[1]]))
+
+    def within(self, point: FloatArray, length_mm: float) -> bool:
+        """Whether there is skin no further than `length_mm` from `point`, (3,)."""
+        least = np.sqrt(((self._vertices - point) ** 2).sum(axis=1).min())
+        return bool(
+            least <= length_mm - _CUT_MM or self.least_distance(point[None]) <= length_mm
+        )
 
     def clearance(self, points: ArrayLike, direction: ArrayLike) -> FloatArray:
         """How far `points`, (n, 3) mm, can move along `direction`, (3,), before they meet skin.
@@ -122,10 +147,8 @@ class SkinSurface:
         result = np.full(len(asked), np.inf)
         if not len(asked):
             return result
-        middle, radius = self._ball
         reached = asked @ unit
-        origins = asked + (middle @ unit - radius - reached)[:, None] * unit
-        hits = self._scene.ray.intersects_first(origins, np.broadcast_to(unit, origins.shape))
+        hits = self._rays.first(asked + (self._rays.before(unit) - reached)[:, None] * unit, unit)
         met = hits >= 0
         triangle = hits[met]
         corners, normals = self.triangles[triangle], self.normals[triangle]
@@ -133,8 +156,9 @@ class SkinSurface:
         slope = np.where(np.abs(slope) < 1e-9, 1e-9, slope)
         gap = np.einsum("ij,ij->i", corners[:, 0] - asked[met], normals) / slope
         # A triangle seen edge-on has no one depth: its bounds keep what rounding makes of it near.
-        along = corners @ unit - reached[met, None]
-        result[met] = np.clip(gap, along.min(axis=1), along.max(axis=1))
+        a, b, c = ((corners.reshape(-1, 3) @ unit).reshape(-1, 3) - reached[met, None]).T
+        low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+        result[met] = np.clip(gap, low, high)
         return result
 
     def rough_clearance(
@@ -190,25 +214,82 @@ class SkinSurface:
         return there, int(reached)
 
 
+class _Middles:
+    """A tree of the middles of triangles cut to 4 mm, of `chosen` ones out of all."""
+
+    def __init__(self, triangles: FloatArray, chosen: NDArray[np.int64]) -> None:
+        small, owners = refined(triangles[chosen], _CUT_MM)
+        self.owners = chosen[owners]
+        self.tree = cKDTree((small[:, 0] + small[:, 1] + small[:, 2]) / 3.0)
+
+    def nearest(self, points: FloatArray, count: int) -> tuple[FloatArray, NDArray]:
+        """Distances and owners, (n, count); fewer where there are fewer."""
+        count = min(count, len(self.owners))
+        distances, places = self.tree.query(points, k=np.arange(1, count + 1))
+        return distances, self.owners[places]
+
+
+class _Rays:
+    """What rays meet first, in single precision."""
+
+    def __init__(self, vertices: FloatArray, faces: NDArray[np.int64]) -> None:
+        self.low, high = vertices.min(axis=0), vertices.max(axis=0)
+        size = float(np.sqrt(((high - self.low) ** 2).sum()))
+        # A ball that holds all skin, and 10 mm round it.
+        self.middle, self.radius = 0.5 * (self.low + high), 0.5 * size + 10.0
+        self.scale = 100.0 / size
+        self.scene = EmbreeScene()
+        # It takes numbers one by one, and Python's own faster than numpy's.
+        TriangleMesh(self.scene, self._scaled(vertices).astype(object), faces.astype(object))
+
+    def before(self, unit: FloatArray) -> float:
+        """Where along `unit`, (3,), no skin has begun yet."""
+        return float(self.middle @ unit - self.radius)
+
+    def first(self, origins: FloatArray, unit: FloatArray) -> NDArray[np.int32]:
+        """The triangle that each ray from `origins`, (n, 3), along `unit` meets first; -1: none."""
+        ways = np.broadcast_to(unit.astype(np.float32), origins.shape)
+        return np.asarray(self.scene.run(self._scaled(origins), np.ascontiguousarray(ways)))
+
+    def _scaled(self, points: FloatArray) -> NDArray[np.float32]:
+        return ((points - self.low) * self.scale).astype(np.float32)
+
+
 class _Relief:
-    """How far along an axis skin is first met, on a grid of 1 mm about the anchors, (4, 3)."""
+    """How far along an axis skin is first met, on a grid of 1 mm about the anchors, (4, 3).
+
+    Rays are cast where they are asked for and not before.
+    """
 
     def __init__(self, skin: SkinSurface, direction: FloatArray, anchors: FloatArray) -> None:
-        self.direction = direction
+        self.skin, self.direction = skin, direction
         self.across = np.flatnonzero(direction == 0)
         self.low = (anchors.min(axis=0) - _RELIEF_MM)[self.across]
         high = (anchors.max(axis=0) + _RELIEF_MM)[self.across]
-        steps = [np.arange(low, top) for low, top in zip(self.low, high, strict=True)]
-        shape = tuple(map(len, steps))
-        grid = np.zeros((*shape, 3))
-        grid[..., self.across[0]], grid[..., self.across[1]] = np.meshgrid(*steps, indexing="ij")
-        met = skin.clearance(grid.reshape(-1, 3), direction)
-        self.met = np.where(np.isfinite(met), met, _NOWHERE_MM).reshape(shape)
+        self.steps = [np.arange(low, top) for low, top in zip(self.low, high, strict=True)]
+        self.met = np.full(tuple(map(len, self.steps)), np.nan)
 
     def clearance(self, points: FloatArray) -> FloatArray:
-        places = (points[:, self.across] - self.low).T
-        met = ndimage.map_coordinates(self.met, places, order=1, mode="nearest")
+        places = points[:, self.across] - self.low
+        if len(places):
+            self._cast(places.min(axis=0), places.max(axis=0))
+        met = ndimage.map_coordinates(self.met, places.T, order=1, mode="nearest")
         return np.asarray(met - points @ self.direction)
+
+    def _cast(self, low: FloatArray, high: FloatArray) -> None:
+        """Casts the rays still lacking between two places, (2,), and somewhat about them."""
+        last = np.array(self.met.shape) - 1
+        first = np.clip(np.floor(low) - _AROUND, 0, last).astype(int)
+        end = np.clip(np.ceil(high) + _AROUND, 0, last).astype(int) + 1
+        window = self.met[first[0] : end[0], first[1] : end[1]]
+        rows, columns = np.nonzero(np.isnan(window))
+        if not len(rows):
+            return
+        points = np.zeros((len(rows), 3))
+        points[:, self.across[0]] = self.steps[0][first[0] + rows]
+        points[:, self.across[1]] = self.steps[1][first[1] + columns]
+        met = self.skin.clearance(points, self.direction)
+        window[rows, columns] = np.where(np.isfinite(met), met, _NOWHERE_MM)
 
 
 def _views(outward: FloatArray) -> FloatArray:
@@ -228,12 +309,24 @@ def _closest_on(triangles: FloatArray, points: FloatArray) -> FloatArray:
     return np.asarray(trimesh.triangles.closest_point(triangles, points))
 
 
-def _near(surface: Surface, middle: FloatArray) -> FloatArray:
-    triangles = np.asarray(surface.vertices, dtype=np.float64)[surface.triangles()]
-    if not len(triangles):
-        return triangles.reshape(0, 3, 3)
-    reached = ((surface.vertices - middle) ** 2).sum(axis=1) < REACH_MM**2
-    return triangles[reached[surface.triangles()].any(axis=1)]
+def _near(surfaces: list[Surface], middle: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Vertices (n, 3) of all surfaces, and those of their triangles, (t, 3), that are in reach."""
+    vertices = np.concatenate([np.zeros((0, 3)), *(s.vertices for s in surfaces)])
+    starts = np.cumsum([0, *(len(s.vertices) for s in surfaces)])
+    parts = [s.triangles() + start for s, start in zip(surfaces, starts, strict=False)]
+    faces = np.concatenate([np.zeros((0, 3), np.int64), *parts])
+    reached = ((vertices - middle) ** 2).sum(axis=1) < REACH_MM**2
+    a, b, c = reached[faces].T
+    return vertices, faces[a | b | c]
+
+
+def _used(
+    vertices: FloatArray, faces: NDArray[np.int64]
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """The same triangles without the vertices that none of them has."""
+    used = np.zeros(len(vertices), dtype=bool)
+    used[faces] = True
+    return vertices[used], (np.cumsum(used) - 1)[faces]
 
 
 def nose_nodes(head: Head, nose: float, skin: SkinSurface | None = None) -> Anchors:

@@ -18,23 +18,35 @@ def refined(triangles: FloatArray, spacing: float) -> tuple[FloatArray, NDArray]
     they came from, (s,) int64. A mesh of millions of huge triangles stays coarser.
     """
     owners = np.arange(len(triangles))
-    done, done_owners = [], []
+    done, done_owners, count = [], [], 0
     for _ in range(_MAX_CUTS):
-        edges = np.linalg.norm(triangles - np.roll(triangles, -1, axis=1), axis=2)
+        corners = [triangles[:, i] for i in range(3)]
+        edges = np.stack([_lengths(corners[i] - corners[i - 2]) for i in range(3)])
         # The slack keeps lengths that are equal up to rounding from being cut differently.
-        large = edges.max(axis=1) > spacing * (1 + 1e-6)
-        done.append(triangles[~large])
-        done_owners.append(owners[~large])
-        triangles, owners = triangles[large], owners[large]
-        if not len(triangles) or len(triangles) + sum(map(len, done)) > _MAX_TRIANGLES:
+        large = edges.max(axis=0) > spacing * (1 + 1e-6)
+        small, cut = np.flatnonzero(~large), np.flatnonzero(large)
+        done.append(triangles.take(small, axis=0))
+        done_owners.append(owners.take(small))
+        count += len(small)
+        triangles, owners = triangles.take(cut, axis=0), owners.take(cut)
+        if not len(cut) or len(cut) + count > _MAX_TRIANGLES:
             break
-        longest = (edges[large] * [1 + 2e-9, 1 + 1e-9, 1]).argmax(axis=1)
-        order = (longest[:, None] + np.arange(3)) % 3
-        a, b, c = np.moveaxis(np.take_along_axis(triangles, order[:, :, None], axis=1), 1, 0)
+        longest = (edges.take(cut, axis=1) * [[1 + 2e-9], [1 + 1e-9], [1]]).argmax(axis=0)
+        points, first = triangles.reshape(-1, 3), 3 * np.arange(len(cut))
+        a, b, c = (points.take(first + (longest + i) % 3, axis=0) for i in range(3))
         middle = 0.5 * (a + b)
-        triangles = np.concatenate([np.stack([a, middle, c], 1), np.stack([middle, b, c], 1)])
+        halves = np.empty((2, len(cut), 3, 3))
+        for half, three in zip(halves, ((a, middle, c), (middle, b, c)), strict=True):
+            half[:, 0], half[:, 1], half[:, 2] = three
+        triangles = halves.reshape(-1, 3, 3)
         owners = np.concatenate([owners, owners])
     return np.concatenate([*done, triangles]), np.concatenate([*done_owners, owners])
+
+
+def _lengths(ways: FloatArray) -> FloatArray:
+    """Of (n, 3); many times as fast as a norm along an axis so short."""
+    squares = ways * ways
+    return np.sqrt(squares[:, 0] + squares[:, 1] + squares[:, 2])
 
 
 def heights_at(triangles: FloatArray, x: float, y: float) -> FloatArray:

@@ -148,15 +148,22 @@ def _spread(part: Surface, spacing: float) -> FloatArray:
     """The corners of a part and of its triangles cut to `spacing`, each once; (n, 3) mm."""
     corners = np.asarray(part.vertices, dtype=np.float64)[part.triangles()]
     points = refined(corners, spacing)[0].reshape(-1, 3)
-    return points[np.unique(_keys(points), return_index=True)[1]]
+    if not len(points):
+        return points
+    keys = _keys(points)
+    # A sort that minds ties would find the first of each by itself, but takes far longer.
+    order = np.argsort(keys)
+    keys = keys[order]
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    return points[np.minimum.reduceat(order, starts)]
 
 
 def _keys(points: FloatArray) -> NDArray[np.uint64]:
     """A number for each point, (n,), the same for those that agree to a millionth of a mm."""
-    whole = np.rint(points * 1e6).astype(np.int64).astype(np.uint64)
+    whole = np.rint(points * 1e6).astype(np.int64).view(np.uint64)
     # Odd and large, so that only equal points meet; sums wrap, which is meant.
     factors = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
-    return np.asarray((whole * factors).sum(axis=1, dtype=np.uint64))
+    return np.asarray(whole @ factors)
 
 
 def _stack(arrays: Iterable[FloatArray]) -> FloatArray:
@@ -203,9 +210,11 @@ def _temple(eyewear: Eyewear, points: dict, side: str, sign: int) -> Temple:
 def _profile(points: FloatArray, measure: NDArray) -> FloatArray:
     """The point of least `measure` in each 3 mm of z, ordered by z; (k, 3)."""
     bins = np.floor(points[:, 2] / _PROFILE_MM).astype(np.int64)
-    order = np.lexsort((*points.T, np.round(measure, 6), bins))
-    first = np.unique(bins[order], return_index=True)[1]
-    return points[order[first]]
+    number, measure = np.unique(bins, return_inverse=True)[1].reshape(-1), np.round(measure, 6)
+    # Few are left where the least is met; of these the order of vertices must choose none.
+    lowest = np.flatnonzero(measure == measure[_first(number, measure)][number])
+    order = lowest[np.lexsort((*points[lowest].T, number[lowest]))]
+    return points[order[np.unique(number[order], return_index=True)[1]]]
 
 
 def _cloud(points: FloatArray, axis: int, sign: int) -> Cloud:
@@ -227,5 +236,9 @@ def _cells(points: FloatArray, size: float) -> NDArray[np.int64]:
 
 def _first(group: NDArray[np.int64], measure: NDArray) -> NDArray[np.int64]:
     """Index of the member of least `measure` of each group 0, 1, ...; ties go to the first."""
-    order = np.lexsort((measure, group))
-    return order[np.unique(group[order], return_index=True)[1]]
+    least = np.full(int(group.max(initial=-1)) + 1, np.inf)
+    np.minimum.at(least, group, measure)
+    found = np.flatnonzero(measure == least[group])[::-1]
+    first = np.empty(len(least), dtype=np.int64)
+    first[group[found]] = found
+    return first

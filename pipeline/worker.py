@@ -4,11 +4,12 @@ It reads one JSON line a job from standard input and answers each with one JSON 
 descriptor named by its first argument. Blender writes to standard output whenever it likes, so
 that is no place for answers.
 
-First line: the settings (recipe, assets, seed, out, threads, device). Then jobs:
+First line: the settings (recipe, assets, seed, out, threads, device, verify). Then jobs:
 {"index": i}                                 draw, fit, render and store sample i
 {"spec": {...}, "dest": DIR, "blend": FILE}  render one spec into DIR
-Answers: {"ready": true} to the settings; then {"record": {...}}, {"rejected": [...]} when no
-attempt can be worn, or {"error": text, "user": true if it is the user's to mend}.
+Answers: {"ready": true} to the settings; then {"record": {...}}, with "verified": {...} if that
+was asked for, {"rejected": [...]} when no attempt can be worn, or {"error": text, "user": true if
+it is the user's to mend}.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from pipeline.blender import device, layers, scene
 from pipeline.blender.layers import FaceLayer
 from pipeline.blender.scene import BuiltScene, Portrait
+from pipeline.blender.verify import verify_layers
 from pipeline.catalog.catalog import Catalog, open_catalog
 from pipeline.denoise import Denoiser
 from pipeline.errors import EyeglassError
@@ -36,6 +36,7 @@ from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import Eyewear, Head, Surface
 from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, parse_recipe
+from pipeline.rendering import Rendering
 from pipeline.skin import SkinSurface
 from pipeline.spec import HeadSpec, SampleSpec, parse_spec
 from pipeline.store import make_record, write_images, write_sample
@@ -59,7 +60,7 @@ class Sitting:
 
 
 class Worker:
-    """Settings and catalogue of one child process."""
+    """Settings and catalogue of one child process; `built` is the scene of its last sample."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         paths = {kind: path and Path(path) for kind, path in settings["assets"].items()}
@@ -68,9 +69,11 @@ class Worker:
         self.seed: int = settings["seed"]
         self.out = Path(settings["out"])
         self.machine = device.select(settings["device"], settings["threads"])
+        self.verify: bool = settings["verify"]
         self.denoiser = Denoiser(settings["threads"])
         self._seated: Sitter | None = None
         self._sitting: Sitting | None = None
+        self.built: BuiltScene | None = None
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """The answer to a job; see the module's docstring for both."""
@@ -78,11 +81,12 @@ class Worker:
             return self._make_sample(job["index"])
         spec = parse_spec(job["spec"], "spec")
         worn, eyewear = self._fit(spec)
-        images, built = self._render(spec, posed_parts(eyewear, worn))
-        write_images(Path(job["dest"]), images)
+        rendering = self._render(spec, posed_parts(eyewear, worn))
+        write_images(Path(job["dest"]), finish(spec, rendering, self.denoiser))
         if job["blend"]:
-            layers.show(built, "all")
-            scene.save_blend(built, Path(job["blend"]))
+            assert self.built is not None
+            layers.show(self.built, "all")
+            scene.save_blend(self.built, Path(job["blend"]))
         return {"record": make_record(spec, self._fit_record(worn, eyewear), [])}
 
     def _make_sample(self, index: int) -> dict[str, Any]:
@@ -92,9 +96,12 @@ class Worker:
             worn, eyewear = self._fit(spec)
             if worn.accepted:
                 record = make_record(spec, self._fit_record(worn, eyewear), rejected)
-                images, _ = self._render(spec, posed_parts(eyewear, worn))
-                write_sample(self.out, record, images)
-                return {"record": record}
+                rendering = self._render(spec, posed_parts(eyewear, worn))
+                write_sample(self.out, record, finish(spec, rendering, self.denoiser))
+                verified = None
+                if self.verify and self.built is not None:
+                    verified = verify_layers(self.built, rendering)
+                return {"record": record, "verified": verified}
             rejected.append(
                 {
                     "attempt": attempt,
@@ -129,19 +136,17 @@ class Worker:
             self._seated = Sitter(spec.head, head, SkinSurface(head))
         return self._seated
 
-    def _render(
-        self, spec: SampleSpec, parts: Mapping[str, Surface]
-    ) -> tuple[dict[str, NDArray], BuiltScene]:
-        """The images of a sample, by key, and its scene."""
+    def _render(self, spec: SampleSpec, parts: Mapping[str, Surface]) -> Rendering:
+        """The layers of a sample as traced; its scene is `built` then."""
         sitting = self._sitting
         if sitting is None or sitting.portrait.spec.portrait != spec.portrait:
             # A portrait that broke off half-way is none.
-            self._sitting = None
+            self._sitting = self.built = None
             path = self.catalog.light(spec.light).path
             portrait = scene.build_portrait(spec, self._sitter(spec).head, path, self.machine)
             sitting = self._sitting = Sitting(portrait, layers.render_face(portrait))
-        built = scene.wear(sitting.portrait, parts)
-        return finish(spec, layers.render(built, sitting.face), self.denoiser), built
+        self.built = scene.wear(sitting.portrait, parts)
+        return layers.render(self.built, sitting.face)
 
 
 def main() -> None:

@@ -147,6 +147,7 @@ def test_a_run_that_lost_its_index_and_a_sample_goes_on(dataset, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(dataset, tmp_path, number):
     words = ["generate", "--scene", "smoke", "--count", "3", "--out", str(tmp_path / "r")]
+    words += ["--workers", "1"]
     child = subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *words],
         stdout=subprocess.PIPE,
@@ -250,6 +251,38 @@ def test_dataset_yaml_says_what_was_asked(dataset):
     assert {"bpy", "numpy", "trimesh"} <= set(description["versions"])
 
 
+def test_pairs_of_a_portrait_differ_in_glasses_and_nose_and_each_is_the_same_alone(tmp_path):
+    (tmp_path / "pairs.yaml").write_text(
+        "people: {first: 0, count: 100}\nexpressions: [1_neutral]\npairs_per_portrait: 2\n"
+        "nose: [0, 2]\nlight: {hdri: [studio]}\nrender: {size: 64, spp: 4, denoise: true}\n"
+    )
+    out = tmp_path / "set"
+    done = run("generate", "--scene", tmp_path / "pairs.yaml", "--count", 3, "--out", out)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in (out / "index.jsonl").read_text().splitlines()]
+    specs = [record["spec"] for record in records]
+    for key in ("head", "camera", "light", "render"):
+        assert specs[0][key] == specs[1][key]
+    assert specs[0]["glasses"] != specs[1]["glasses"]
+    assert specs[0]["nose"] != specs[1]["nose"]
+    assert specs[2]["head"] != specs[0]["head"]
+    face = [(out / record["files"]["face"]).read_bytes() for record in records]
+    assert face[0] == face[1] != face[2]
+    done = run("render", "--dataset", out, "--id", "000001", "--out", tmp_path / "alone")
+    assert done.returncode == 0, done.stderr
+    for key, path in records[1]["files"].items():
+        assert (tmp_path / "alone" / f"{key}.png").read_bytes() == (out / path).read_bytes(), key
+
+
+def test_layers_are_verified_against_full_traces(dataset, tmp_path):
+    done = run("generate", "--scene", "smoke", "--count", 1, "--out", tmp_path / "v",
+               "--spp", 64, "--verify-layers")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "worst of 1 samples: 0 px unequal where equal is the rule" in done.stdout
+    record = json.loads((tmp_path / "v" / "index.jsonl").read_text())
+    assert "verified" not in record
+
+
 def test_contact_sheet_has_a_row_a_sample(dataset):
     sheet = cv2.imread(str(dataset / "contact.png"))
     assert sheet.shape == (22 + 3 * 196, len(COLUMNS) * 196 + 4, 3)
@@ -277,6 +310,7 @@ def test_contact_sheet_has_a_row_a_sample(dataset):
         ("--count 2 --out=", "a path is expected, got ''"),
         ("--count 2 --out " + "x" * 300, "File name too long"),
         ("--count 2 --scene crowd.yaml --out new", "$.people: first + count must not exceed"),
+        ("--count 2 --scene pairs.yaml --out new", "$.pairs_per_portrait: input should be greater"),
         ("--count 2 --scene thin.yaml --out new", "$.nose: less than 1% of this distribution"),
         ("--count 2 --scene heavy.yaml --out new", "$.glasses: weights must add up to more than 0"),
         ("--count 2", "Missing option '--out'"),
@@ -287,6 +321,7 @@ def test_bad_input_is_one_line_status_two_and_nothing_written(dataset, tmp_path,
     (tmp_path / "bad.yaml").write_text("camera: {focl_mm: 50}")
     (tmp_path / "torn.yaml").write_text("camera: {")
     (tmp_path / "crowd.yaml").write_text("people: {first: 1000000000, count: 1000000000}")
+    (tmp_path / "pairs.yaml").write_text("pairs_per_portrait: 0")
     (tmp_path / "thin.yaml").write_text("nose: {mean: 1, std: 1.0e+12, low: 1, high: 1.00001}")
     (tmp_path / "heavy.yaml").write_text("glasses: {aviator: 1.0e+308, round: 1.0e+308}")
     (tmp_path / "file.txt").write_text("mine")

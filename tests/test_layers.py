@@ -160,7 +160,7 @@ def test_coverage_of_one_pass_is_that_of_parts_alone(worn_spec, catalog):
         for part, obj in built.label_eyewear.items():
             glow = (0.0, 0.0, 1.0) if part == name else (0.0, 0.0, 0.0)
             obj.material_slots[0].material = shading.label(f"alone_{part}", glow)
-        with labels._labels_shown(built, False):
+        with labels.labels_shown(built, False):
             alone = trace.trace(built.portrait.scene, labels.outline(built))["Combined"][..., 2]
         assert np.allclose(alone, getattr(whole, name), atol=1e-6), name
         assert alone.max() > 0.9

@@ -109,3 +109,14 @@ def test_names_the_catalogue_lacks_are_told_with_their_path(catalog, change, sai
     with pytest.raises(RecipeError) as error:
         check_names(parse_recipe(change, "mine.yaml"), catalog, "mine.yaml")
     assert str(error.value).startswith("mine.yaml: " + said)
+
+
+def test_samples_of_a_portrait_share_all_but_glasses_and_nose(catalog, smoke):
+    shared = smoke.model_copy(update={"pairs_per_portrait": 3})
+    specs = [draw(shared, catalog, 0, index) for index in range(6)]
+    assert [spec.portrait == specs[0].portrait for spec in specs] == [True] * 3 + [False] * 3
+    assert len({spec.nose for spec in specs}) == 6
+    assert [spec.index for spec in specs] == list(range(6))
+    # Portrait p is drawn as sample p of a plan with one pair a portrait.
+    assert specs[3].portrait == draw(smoke, catalog, 0, 1).portrait
+    assert specs[4].glasses == draw(smoke, catalog, 0, 4).glasses

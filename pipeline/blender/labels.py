@@ -91,7 +91,7 @@ def render_coverage(
         name = obj.name.removesuffix("_label")
         obj.material_slots[0].material = _material(built, name)
     drawn = outline(built)
-    with _labels_shown(built, hide_head):
+    with labels_shown(built, hide_head):
         seen = trace(built.portrait.scene, drawn)["Combined"][..., :3]
     high, low = _counts(seen)
     lens = {"lens_left": low[..., 2], "lens_right": high[..., 2]}
@@ -128,7 +128,7 @@ def _counts(seen: Float32) -> tuple[Float32, Float32]:
 
 
 @contextmanager
-def _labels_shown(built: BuiltScene, hide_head: bool) -> Iterator[None]:
+def labels_shown(built: BuiltScene, hide_head: bool) -> Iterator[None]:
     """Sets the scene up for labels, and back again."""
     portrait, cycles = built.portrait, built.portrait.scene.cycles
     picture = [*portrait.head.values(), *built.eyewear.values()]

@@ -100,7 +100,8 @@ class _Model:
         row = np.zeros(len(self.rows))
         for name, value in weights.items():
             row[self.rows[name]] += value
-        return (self.targets.T @ row).reshape(-1, 3) * _MM_PER_DM
+        used = np.flatnonzero(row)
+        return (self.targets[used].T @ row[used]).reshape(-1, 3) * _MM_PER_DM
 
     def span(self, vertices: FloatArray) -> tuple[float, float]:
         """Between the eyes, and from between the eyes to the lower teeth."""

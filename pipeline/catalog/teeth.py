@@ -70,6 +70,7 @@ def _on_arch(local: FloatArray, turn: FloatArray, half_width: float, depth: floa
     return moved + np.stack([x, local[:, 1], z], -1)
 
 
+@cache
 def _arch(
     sizes: tuple[tuple[float, float, float], ...], half_width: float, depth: float
 ) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.float32]]:
