@@ -58,12 +58,12 @@ class SkinSurface:
         middle = head.anchors.as_array().mean(axis=0)
         skins = [s for n, s in head.surfaces.items() if n.startswith("skin")]
         vertices, faces = _near(skins, middle)
-        if not len(faces):
-            raise AssetError(f"{head.name}: no skin within {REACH_MM:.0f} mm of the anchors")
         triangles = vertices[faces]
         normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
         lengths = np.sqrt(np.einsum("ij,ij->i", normals, normals))
         whole = np.flatnonzero(lengths > 0)
+        if not len(whole):
+            raise AssetError(f"{head.name}: no skin within {REACH_MM:.0f} mm of the anchors")
         self.triangles: FloatArray = triangles.take(whole, axis=0)
         self.normals: FloatArray = normals.take(whole, axis=0) / lengths[whole, None]
         self._vertices, self._faces = _used(vertices, faces.take(whole, axis=0))
@@ -131,9 +131,7 @@ class SkinSurface:
     def within(self, point: FloatArray, length_mm: float) -> bool:
         """Whether there is skin no further than `length_mm` from `point`, (3,)."""
         least = np.sqrt(((self._vertices - point) ** 2).sum(axis=1).min())
-        return bool(
-            least <= length_mm - _CUT_MM or self.least_distance(point[None]) <= length_mm
-        )
+        return bool(least <= length_mm - _CUT_MM or self.least_distance(point[None]) <= length_mm)
 
     def clearance(self, points: ArrayLike, direction: ArrayLike) -> FloatArray:
         """How far `points`, (n, 3) mm, can move along `direction`, (3,), before they meet skin.
@@ -230,7 +228,7 @@ class _Middles:
 
 
 class _Rays:
-    """What rays meet first, in single precision."""
+    """What rays meet first, in single precision, the skin scaled to a diagonal of 100."""
 
     def __init__(self, vertices: FloatArray, faces: NDArray[np.int64]) -> None:
         self.low, high = vertices.min(axis=0), vertices.max(axis=0)
@@ -320,9 +318,7 @@ def _near(surfaces: list[Surface], middle: FloatArray) -> tuple[FloatArray, NDAr
     return vertices, faces[a | b | c]
 
 
-def _used(
-    vertices: FloatArray, faces: NDArray[np.int64]
-) -> tuple[FloatArray, NDArray[np.int64]]:
+def _used(vertices: FloatArray, faces: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.int64]]:
     """The same triangles without the vertices that none of them has."""
     used = np.zeros(len(vertices), dtype=bool)
     used[faces] = True

@@ -239,6 +239,6 @@ def _first(group: NDArray[np.int64], measure: NDArray) -> NDArray[np.int64]:
     least = np.full(int(group.max(initial=-1)) + 1, np.inf)
     np.minimum.at(least, group, measure)
     found = np.flatnonzero(measure == least[group])[::-1]
-    first = np.empty(len(least), dtype=np.int64)
+    first = np.zeros(len(least), dtype=np.int64)
     first[group[found]] = found
     return first

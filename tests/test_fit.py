@@ -289,6 +289,29 @@ def test_what_was_asked_before_does_not_change_an_answer() -> None:
     assert used.closest(points)[1] == pytest.approx(each, abs=1e-9)
 
 
+def test_reliefs_and_near_skin_answer_alike_in_whatever_pieces_they_are_made() -> None:
+    head = box_head()
+    used, anchor = SkinSurface(head), head.anchors.nose_left
+    rng = np.random.default_rng(3)
+    points = rng.uniform((-90, -60, -20), (90, 60, 130), size=(200, 3))
+    whole = used.rough_clearance(points, (0, 0, -1))
+    pieces = SkinSurface(head)
+    each = [pieces.rough_clearance(p[None], (0, 0, -1))[0] for p in rng.permutation(points)]
+    np.testing.assert_array_equal(np.sort(each), np.sort(whole))
+    near = anchor + rng.uniform(-40, 40, size=(200, 3))
+    # Asked together, all are answered from the whole skin; alone, most from what is near.
+    for one, distance in zip(near, used.closest(near)[1], strict=True):
+        assert pieces.closest(one[None])[1][0] == distance
+        assert pieces.within(one, distance + 1e-9)
+        assert not pieces.within(one, distance - 1e-9)
+
+
+def test_skin_without_area_is_no_skin() -> None:
+    line = Surface(np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0.0]]), np.array([[0, 1, 2]]))
+    with pytest.raises(AssetError, match="no skin"):
+        SkinSurface(box_head(surfaces={"skin": line}))
+
+
 def test_nose_outside_its_range_and_missing_parts() -> None:
     with pytest.raises(ValueError, match="outside 0 to 3"):
         fit(box_head(), box_eyewear(), 3.2)
