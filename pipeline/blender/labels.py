@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.blender import shading
 from pipeline.blender.scene import PIXEL_FILTER, BuiltScene
-from pipeline.blender.trace import trace
+from pipeline.blender.trace import RAYS, show_to, trace
 from pipeline.camera import in_front, project
 from pipeline.geometry import LENS_PARTS, RGB, TEMPLE_PARTS, FloatArray
 from pipeline.pixels import Float32, Mask, UInt8, dilated
@@ -138,9 +138,9 @@ def labels_shown(built: BuiltScene, hide_head: bool) -> Iterator[None]:
 
     def show(shown: list[bpy.types.Object], hidden: list[bpy.types.Object]) -> None:
         for obj in shown:
-            obj.hide_render = False
+            show_to(obj, RAYS)
         for obj in hidden:
-            obj.hide_render = True
+            show_to(obj, ())
 
     spp = cycles.samples
     # Coverage is of the pixel's square, however few samples the picture has.

@@ -29,9 +29,8 @@ def add_object(
 def add_copy(
     scene: bpy.types.Scene, name: str, original: bpy.types.Object, material: bpy.types.Material
 ) -> bpy.types.Object:
-    """An object of the same mesh with a material of its own, hidden until it is wanted."""
+    """An object of the same mesh with a material of its own."""
     obj = bpy.data.objects.new(name, original.data)
-    obj.hide_render = obj.hide_viewport = True
     obj.material_slots[0].link = "OBJECT"
     obj.material_slots[0].material = material
     obj.matrix_world = original.matrix_world

@@ -1,13 +1,15 @@
 """Builds the scene of a portrait once, and dresses it with one pair of glasses after another.
 
-There is one Blender scene for ever: Cycles drops all it has built when another scene is rendered,
-or when the engine is set again. A portrait is head, camera, light and noise; the samples of a
-portrait differ in their eyewear. Everything of the previous portrait is removed first; only the
-HDR world stays. Object names never change, so a sample's pixels do not depend on what a worker
-rendered before it.
+There is one Blender scene for ever: Cycles drops all it has built when another scene is rendered.
+A portrait is head, camera, light and noise; the samples of a portrait differ in their eyewear.
+Everything of the previous portrait is removed first; only the HDR world stays. Cycles starts anew
+with each portrait and each pair of glasses, because the order in which it holds objects, and with
+it the last bits of some pixels, hangs on what it held before; so a sample's pixels do not depend on
+what a worker rendered before it. In between no object comes or goes.
 
-Labels are rendered in the same scene: flat-coloured copies of all objects before a black backdrop,
-which are hidden while the picture is rendered, and the other way round (`pipeline.blender.labels`).
+Labels are rendered in the same scene: flat-coloured copies of all objects before a black backdrop.
+No ray meets them while the picture is rendered, and the other way round, see
+`pipeline.blender.labels`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from pipeline.blender import people, shading
 from pipeline.blender.device import Machine
 from pipeline.blender.frames import BLENDER_FROM_WORLD, METRES_PER_MM, turned_world
 from pipeline.blender.meshes import add_copy, add_object, remove_objects
+from pipeline.blender.trace import add_screen, restart, show_to
 from pipeline.camera import SENSOR_MM, face_centre, world_from_camera
 from pipeline.geometry import LENS_PARTS, FloatArray, Head, Material, Surface
 from pipeline.spec import SampleSpec
@@ -43,10 +46,11 @@ _SCENE = "picture"
 class Portrait:
     """The Blender side of what samples of one portrait share. Objects are keyed by surface.
 
-    spec: of any of its samples. turn: (4, 4) of everything but the world. centre: (3,) mm, what
-    the camera looks at.
+    objects: names of all that it has. spec: of any of its samples. turn: (4, 4) of everything but
+    the world. centre: (3,) mm, what the camera looks at.
     """
 
+    objects: frozenset[str]
     spec: SampleSpec
     scene: bpy.types.Scene
     head: Mapping[str, bpy.types.Object]
@@ -88,12 +92,16 @@ def build_portrait(spec: SampleSpec, head: Head, hdri: Path, machine: Machine) -
         for name, surface in head.surfaces.items()
     }
     backdrop = add_object(scene, "backdrop_label", _backdrop(), black, np.eye(4))
-    backdrop.hide_render = backdrop.hide_viewport = True
+    backdrop.hide_viewport = True
+    show_to(backdrop, ())
+    label_head = _labels(scene, objects)
+    add_screen(scene)
     return Portrait(
+        objects=frozenset(scene.objects.keys()),
         spec=spec,
         scene=scene,
         head=objects,
-        label_head={n: add_copy(scene, f"{n}_label", o, black) for n, o in objects.items()},
+        label_head=label_head,
         backdrop=backdrop,
         turn=turn,
         centre=centre,
@@ -106,18 +114,17 @@ def wear(portrait: Portrait, parts: Mapping[str, Surface]) -> BuiltScene:
     parts: eyewear as worn, in the head's frame (mm).
     """
     scene = portrait.scene
-    kept = {*portrait.head.values(), *portrait.label_head.values(), portrait.backdrop, scene.camera}
-    remove_objects([obj for obj in scene.objects if obj not in kept])
+    remove_objects([obj for obj in scene.objects if obj.name not in portrait.objects])
+    restart(scene)
     objects = {
         name: add_object(scene, name, surface, _eyewear_material(name, surface), portrait.turn)
         for name, surface in parts.items()
     }
-    black = bpy.data.materials["label_black"]
     starts = np.cumsum([0, *(len(surface.vertices) for surface in parts.values())])[:-1]
     return BuiltScene(
         portrait=portrait,
         eyewear=objects,
-        label_eyewear={n: add_copy(scene, f"{n}_label", o, black) for n, o in objects.items()},
+        label_eyewear=_labels(scene, objects),
         dark_lenses=frozenset(
             name for name in LENS_PARTS if name in parts and is_dark(parts[name].material)
         ),
@@ -132,6 +139,18 @@ def wear(portrait: Portrait, parts: Mapping[str, Surface]) -> BuiltScene:
             ]
         ),
     )
+
+
+def _labels(
+    scene: bpy.types.Scene, objects: Mapping[str, bpy.types.Object]
+) -> dict[str, bpy.types.Object]:
+    """Black copies that no ray meets yet."""
+    black = bpy.data.materials["label_black"]
+    copies = {name: add_copy(scene, f"{name}_label", obj, black) for name, obj in objects.items()}
+    for copy in copies.values():
+        copy.hide_viewport = True
+        show_to(copy, ())
+    return copies
 
 
 def is_dark(material: Material | None) -> bool:
@@ -233,8 +252,7 @@ def _scene(spec: SampleSpec, machine: Machine) -> bpy.types.Scene:
     if scene is None:
         scene = bpy.data.scenes.new(_SCENE)
     render, cycles = scene.render, scene.cycles
-    if render.engine != "CYCLES":
-        render.engine = "CYCLES"
+    restart(scene)
     render.resolution_x = render.resolution_y = spec.render.size
     render.resolution_percentage = 100
     render.pixel_aspect_x = render.pixel_aspect_y = 1.0

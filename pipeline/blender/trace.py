@@ -10,7 +10,7 @@ picture traced in full, to the last bit (`tests/test_trace.py`).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import bpy
@@ -25,6 +25,7 @@ from pipeline.pixels import Box, Float32, Mask, boxes_around, dilated
 
 #: Which rays an object can be seen by.
 RAYS = ("camera", "diffuse", "glossy", "transmission", "volume_scatter", "shadow")
+_NO_RAYS = ("volume_scatter",)
 #: What every caller may ask for, also where no pixel is traced.
 _PASSES = ("Combined", "Denoising Albedo", "Denoising Normal")
 #: The filter reaches 0.75 px from a pixel's centre, so rays through a hole's rim pixel stray into
@@ -58,9 +59,7 @@ def trace(scene: bpy.types.Scene, wanted: Mask) -> dict[str, Float32]:
 def clear(scene: bpy.types.Scene) -> None:
     """Takes away border and screen, as a person wants to find the scene."""
     set_border(scene, None)
-    screen = scene.objects.get(_screen_name(scene))
-    if screen is not None:
-        screen.hide_render = screen.hide_viewport = True
+    show_to(scene.objects[_screen_name(scene)], ())
 
 
 def set_border(scene: bpy.types.Scene, box: Box | None) -> None:
@@ -76,10 +75,31 @@ def set_border(scene: bpy.types.Scene, box: Box | None) -> None:
         render.border_max_y = (size - box.top + 0.25) / size
 
 
-def show_to(obj: bpy.types.Object, rays: set[str]) -> None:
-    """Lets an object be met by these rays (of `RAYS`) and no others."""
+def show_to(obj: bpy.types.Object, rays: Collection[str]) -> None:
+    """Lets an object be met by these rays (of `RAYS`) and no others.
+
+    An object that no ray may meet stays visible to rays in volumes, of which there are none: what
+    Cycles drops and takes up again changes its order of objects, in no certain way, and with it
+    the last bits of pixels in which surfaces touch.
+    """
     for ray in RAYS:
-        setattr(obj, f"visible_{ray}", ray in rays)
+        setattr(obj, f"visible_{ray}", ray in (rays or _NO_RAYS))
+
+
+def restart(scene: bpy.types.Scene) -> None:
+    """Lets Cycles build the scene anew at the next call, whatever it had built before."""
+    scene.render.engine = "CYCLES"
+
+
+def add_screen(scene: bpy.types.Scene) -> None:
+    """Adds the screen, down; a scene that is traced needs one."""
+    name = _screen_name(scene)
+    screen = bpy.data.objects.new(name, bpy.data.meshes.new(name))
+    screen.data.materials.append(shading.emission(name, (0.0, 0.0, 0.0)))
+    screen.hide_viewport = True
+    fill_mesh(screen.data, *_strips(np.ones((1, 1), bool), scene.camera.data))
+    show_to(screen, ())
+    scene.collection.objects.link(screen)
 
 
 def _like(mask: Mask, image: Float32) -> Mask:
@@ -93,18 +113,11 @@ def _raise_screen(scene: bpy.types.Scene, wanted: Mask, boxes: list[Box]) -> Non
     for box in boxes:
         # Rays of a box's rim pixels leave it by the filter's reach: nothing is to stop them there.
         covered[box.slices()] = ~holes[box.slices()]
-    name = _screen_name(scene)
-    screen = scene.objects.get(name)
-    if screen is None:
-        screen = bpy.data.objects.new(name, bpy.data.meshes.new(name))
-        screen.data.materials.append(shading.emission(name, (0.0, 0.0, 0.0)))
-        show_to(screen, {"camera"})
-        scene.collection.objects.link(screen)
-    screen.hide_render = screen.hide_viewport = not covered.any()
+    screen = scene.objects[_screen_name(scene)]
+    show_to(screen, ("camera",) if covered.any() else ())
     if covered.any():
         screen.matrix_world = scene.camera.matrix_world
-        vertices, faces = _strips(covered, scene.camera.data)
-        fill_mesh(screen.data, vertices, faces)
+        fill_mesh(screen.data, *_strips(covered, scene.camera.data))
 
 
 def _screen_name(scene: bpy.types.Scene) -> str:
