@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.blender import shading
 from pipeline.blender.scene import PIXEL_FILTER, BuiltScene
-from pipeline.blender.trace import RAYS, show_to, trace
+from pipeline.blender.trace import restart, trace
 from pipeline.camera import in_front, project
 from pipeline.geometry import LENS_PARTS, RGB, TEMPLE_PARTS, FloatArray
 from pipeline.pixels import Float32, Mask, UInt8, dilated
@@ -130,24 +130,23 @@ def _counts(seen: Float32) -> tuple[Float32, Float32]:
 @contextmanager
 def labels_shown(built: BuiltScene, hide_head: bool) -> Iterator[None]:
     """Sets the scene up for labels, and back again."""
-    portrait, cycles = built.portrait, built.portrait.scene.cycles
+    portrait, scene = built.portrait, built.portrait.scene
     picture = [*portrait.head.values(), *built.eyewear.values()]
-    labels = [*built.label_eyewear.values(), portrait.backdrop]
-    if not hide_head:
-        labels += portrait.label_head.values()
+    labels = [*built.label_eyewear.values(), *portrait.label_head.values()]
+    wanted = list(built.label_eyewear.values()) if hide_head else labels
+    world, spp = scene.world, scene.cycles.samples
 
-    def show(shown: list[bpy.types.Object], hidden: list[bpy.types.Object]) -> None:
-        for obj in shown:
-            show_to(obj, RAYS)
-        for obj in hidden:
-            show_to(obj, ())
+    def show(objects: list[bpy.types.Object]) -> None:
+        for obj in (*picture, *labels):
+            obj.hide_render = obj not in objects
+        restart(scene)
 
-    spp = cycles.samples
     # Coverage is of the pixel's square, however few samples the picture has.
-    cycles.samples, cycles.pixel_filter_type = LABEL_SPP, "BOX"
-    show(labels, picture)
+    scene.cycles.samples, scene.cycles.pixel_filter_type, scene.world = LABEL_SPP, "BOX", None
+    show(wanted)
     try:
         yield
     finally:
-        cycles.samples, cycles.pixel_filter_type = spp, PIXEL_FILTER
-        show(picture, labels)
+        scene.cycles.samples, scene.cycles.pixel_filter_type = spp, PIXEL_FILTER
+        scene.world = world
+        show(picture)

@@ -3,13 +3,13 @@
 There is one Blender scene for ever: Cycles drops all it has built when another scene is rendered.
 A portrait is head, camera, light and noise; the samples of a portrait differ in their eyewear.
 Everything of the previous portrait is removed first; only the HDR world stays. Cycles starts anew
-with each portrait and each pair of glasses, because the order in which it holds objects, and with
-it the last bits of some pixels, hangs on what it held before; so a sample's pixels do not depend on
-what a worker rendered before it. In between no object comes or goes.
+with each portrait, each pair of glasses and each change between picture and labels, because the
+order in which it holds objects, and with it the last bits of some pixels, hangs on what it held
+before; so a sample's pixels do not depend on what a worker rendered before it. In between no object
+comes or goes.
 
-Labels are rendered in the same scene: flat-coloured copies of all objects before a black backdrop.
-No ray meets them while the picture is rendered, and the other way round, see
-`pipeline.blender.labels`.
+Labels are rendered in the same scene: flat-coloured copies of all objects without a world, which
+are hidden while the picture is rendered, and the other way round (`pipeline.blender.labels`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pipeline.blender import people, shading
 from pipeline.blender.device import Machine
 from pipeline.blender.frames import BLENDER_FROM_WORLD, METRES_PER_MM, turned_world
 from pipeline.blender.meshes import add_copy, add_object, remove_objects
-from pipeline.blender.trace import add_screen, restart, show_to
+from pipeline.blender.trace import add_screen, restart
 from pipeline.camera import SENSOR_MM, face_centre, world_from_camera
 from pipeline.geometry import LENS_PARTS, FloatArray, Head, Material, Surface
 from pipeline.spec import SampleSpec
@@ -35,8 +35,6 @@ from pipeline.spec import SampleSpec
 #: A lens that lets less of the light through than this hides what is behind it from the masks:
 #: the border between filter categories 1 and 2 of ISO 12312-1 (43%).
 CLEAR_LENS_TRANSMITTANCE = 0.43
-#: Half the side of the box around everything that is black behind the labels, m.
-_BACKDROP_M = 100.0
 #: Cycles' filter of the picture, 1.5 px wide; that of labels is another.
 PIXEL_FILTER = "BLACKMAN_HARRIS"
 _SCENE = "picture"
@@ -55,7 +53,6 @@ class Portrait:
     scene: bpy.types.Scene
     head: Mapping[str, bpy.types.Object]
     label_head: Mapping[str, bpy.types.Object]
-    backdrop: bpy.types.Object
     turn: FloatArray
     centre: FloatArray
 
@@ -86,14 +83,11 @@ def build_portrait(spec: SampleSpec, head: Head, hdri: Path, machine: Machine) -
     if scene.world != world:
         scene.world = world
     _add_camera(scene, spec, centre, turn)
-    black = shading.emission("label_black", (0.0, 0.0, 0.0))
+    shading.emission("label_black", (0.0, 0.0, 0.0))
     objects = {
         name: add_object(scene, name, surface, people.material(name, surface, head), turn)
         for name, surface in head.surfaces.items()
     }
-    backdrop = add_object(scene, "backdrop_label", _backdrop(), black, np.eye(4))
-    backdrop.hide_viewport = True
-    show_to(backdrop, ())
     label_head = _labels(scene, objects)
     add_screen(scene)
     return Portrait(
@@ -102,7 +96,6 @@ def build_portrait(spec: SampleSpec, head: Head, hdri: Path, machine: Machine) -
         scene=scene,
         head=objects,
         label_head=label_head,
-        backdrop=backdrop,
         turn=turn,
         centre=centre,
     )
@@ -144,12 +137,11 @@ def wear(portrait: Portrait, parts: Mapping[str, Surface]) -> BuiltScene:
 def _labels(
     scene: bpy.types.Scene, objects: Mapping[str, bpy.types.Object]
 ) -> dict[str, bpy.types.Object]:
-    """Black copies that no ray meets yet."""
+    """Black copies, hidden until they are wanted."""
     black = bpy.data.materials["label_black"]
     copies = {name: add_copy(scene, f"{name}_label", obj, black) for name, obj in objects.items()}
     for copy in copies.values():
-        copy.hide_viewport = True
-        show_to(copy, ())
+        copy.hide_render = copy.hide_viewport = True
     return copies
 
 
@@ -237,13 +229,6 @@ def _world(hdri: Path) -> bpy.types.World:
     world.cycles.sampling_method = "MANUAL"
     world.cycles.sample_map_resolution = min(max(image.size[0], 64), _LARGEST_MAP)
     return world
-
-
-def _backdrop() -> Surface:
-    """A cube around everything, in mm."""
-    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
-    faces = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
-    return Surface(corners * _BACKDROP_M / METRES_PER_MM, np.array(faces))
 
 
 def _scene(spec: SampleSpec, machine: Machine) -> bpy.types.Scene:
