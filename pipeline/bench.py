@@ -10,7 +10,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import click
@@ -34,12 +34,19 @@ _ERROR_SAMPLES = 4
 
 @dataclass(frozen=True)
 class Series:
-    """Ratios of one plan's samples to their own U, and seconds."""
+    """Ratios of one plan's samples to their own U, and seconds.
+
+    pairs: so many rows in a row are of one portrait, whose first sample bears what they share.
+    """
 
     rows: tuple[dict[str, Any], ...]
+    pairs: int = 1
 
     def ratios(self, key: str) -> list[float]:
-        return [row[key] / row["plain"] for row in self.rows if row[key] is not None]
+        """The mean ratio of each portrait's samples."""
+        found = [row[key] / row["plain"] for row in self.rows if row[key] is not None]
+        starts = range(0, len(found), self.pairs)
+        return [mean(found[start : start + self.pairs]) for start in starts]
 
     def seconds(self, key: str) -> list[float]:
         return [row[key] for row in self.rows if row[key] is not None]
@@ -102,7 +109,8 @@ def _series(
                 "scene": _SCENE, "size": size, "spp": spp, "denoise": denoise, "pairs": pairs,
                 "samples": samples, "naive": naive, "threads": threads,
             }
-        )
+        ),
+        pairs,
     )  # fmt: skip
 
 

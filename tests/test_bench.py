@@ -40,6 +40,7 @@ def test_ratios_are_of_each_samples_own_render():
     assert series.ratios("sample") == [1.5, 2.0]
     assert series.ratios("naive") == [4.0]
     assert series.overheads() == [0.5, 1.0]
+    assert bench.Series(rows, pairs=2).ratios("sample") == [1.75]
 
 
 def test_a_child_that_fails_is_an_error():
