@@ -10,9 +10,9 @@ path ties to the eyewear come out bit-identical in all layers, and need not be t
   light on. Every path of a face has some chance to meet the eyewear, so this border bounds what is
   left out. Where it runs is seen in a small picture of both layers, `PROBE_PX` wide: `all` is
   traced where the two differ, averaged over 3 x 3 small pixels, by more than `OMITTED_BYTES` of
-  8-bit sRGB. Noise of the small picture widens the border as often as it narrows it, and what is
-  left out averages over a block of pixels to well below one byte (`make verify-layers` measures
-  it).
+  8-bit sRGB, in more small pixels together than one lone path can lift. Noise of the small picture
+  widens the border as often as it narrows it, and what is left out averages over a block of pixels
+  to below one byte (`make verify-layers` measures it).
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ VISIBLE_TO = {
 PROBE_PX, PROBE_SPP = 48, 16
 #: A change below this, of 255, is left out.
 OMITTED_BYTES = 0.8
+#: One path of a small picture that met the eyewear by chance lifts the averages of so many pixels.
+_LONE_PATH_PX = 9
 #: What each layer is taken over from where it cannot differ.
 _BASE = {"all": "face", "shadow": "all", "glass": "face"}
 
@@ -97,6 +99,8 @@ def influence(built: BuiltScene, face: FaceLayer) -> Mask:
         srgb_from_linear(cv2.blur(color * gain, (3, 3))) * 255.0 for color in (small, face.small)
     )
     changed = np.abs(with_eyewear - without).max(axis=2) > OMITTED_BYTES
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(changed.astype(np.uint8))
+    changed &= stats[parts, cv2.CC_STAT_AREA] > _LONE_PATH_PX
     nearest = np.arange(size) * len(changed) // size
     return changed[np.ix_(nearest, nearest)]
 
