@@ -193,6 +193,8 @@ def run_jobs(
         try:
             while (group := next_group()) is not None:
                 for job in group:
+                    if stop.is_set():
+                        break
                     if child is None or not child.alive():
                         child = WorkerProcess(settings, log)
                         children.append(child)

@@ -9,9 +9,9 @@ Two estimates of the ratio err in different ways and are averaged:
 - dark / lit, pixel by pixel, which keeps full shadows exact;
 - 1 - (lit - dark) / (lit, blurred), whose zeros are exact and whose mean has no bias.
 
-Of the estimators tried this had the least error for its cost (`make verify-shadow`): the raw ratio,
-the ratio of denoised layers, the denoised difference alone, and regression on a shadow pass of
-white, diffuse heads.
+Its error is what `make verify-shadow` measures. Tried and left: the raw ratio, the ratio of
+denoised layers and the denoised difference alone, which err more; regression on a shadow pass of
+white, diffuse heads, which errs less but costs too much.
 """
 
 from __future__ import annotations

@@ -165,6 +165,26 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(dataset, tmp_path
     assert data_files(tmp_path / "r") == data_files(dataset)
 
 
+def test_an_interrupted_portrait_is_not_finished_by_another_worker(tmp_path):
+    """Its pairs are one group of jobs; the child that had it is gone."""
+    recipe = yaml.safe_load((Path(__file__).parent.parent / "scenes/smoke.yaml").read_text())
+    (tmp_path / "pairs.yaml").write_text(yaml.safe_dump(recipe | {"pairs_per_portrait": 8}))
+    words = ["generate", "--scene", "pairs.yaml", "--count", "8", "--out", "r"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline().startswith("000000")
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert len(list((tmp_path / "r").glob("samples/*/*/record.json"))) < 4
+
+
 def test_a_sample_that_lost_an_image_or_its_record_is_made_again(dataset, tmp_path):
     shutil.copytree(dataset, tmp_path / "r")
     (tmp_path / "r" / "samples/000/000001/all.png").unlink()
