@@ -52,7 +52,7 @@ class Rendering:
 
     guides: 'face' for what is seen without the eyewear, 'all' for what is seen with it.
     silhouette: (h, w), where a camera ray can meet the eyewear. border: where `all` was traced;
-    elsewhere it is `face`.
+    elsewhere it is `face`. for_labels: 'shadow' and 'face', of as many samples as labels need.
     """
 
     layers: Mapping[str, Float32]
@@ -60,3 +60,4 @@ class Rendering:
     coverage: Coverage
     silhouette: Mask
     border: Mask
+    for_labels: Mapping[str, Float32]

@@ -2,12 +2,12 @@
 
 A layer with the shadow and the same without share their random numbers, so they differ only where
 a path met the eyewear, and what a pixel's samples have in common cancels in their ratio. What noise
-is left is that of visibility: a light is hidden or not, sample by sample. The ratio is smooth where
-that noise is largest, in penumbras, so it is denoised itself; the layers' texture is no part of it.
-Two estimates of the ratio err in different ways and are averaged:
+is left is that of visibility: a light is hidden or not, sample by sample. What the shadow takes is
+smooth where that noise is largest, in penumbras, so it is denoised itself; the layers' texture is
+no part of it. Two estimates of it err in different ways and are averaged before:
 
-- dark / lit, pixel by pixel, which keeps full shadows exact;
-- 1 - (lit - dark) / (lit, blurred), whose zeros are exact and whose mean has no bias.
+- 1 - dark / lit, pixel by pixel, which keeps full shadows exact;
+- (lit - dark) / (lit, blurred), whose zeros are exact and whose mean has no bias.
 
 Its error is what `make verify-shadow` measures. Tried and left: the raw ratio, the ratio of
 denoised layers and the denoised difference alone, which err more; regression on a shadow pass of
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise import Denoiser
-from pipeline.pixels import Float32, bounding_box, differing, srgb_from_linear
+from pipeline.pixels import Float32, Mask, bounding_box, differing, dilated, srgb_from_linear
 from pipeline.rendering import Coverage, Guides, Rendering
 
 #: Lyu et al. 2022: a pixel is in shadow where 0.3|dR| + 0.59|dG| + 0.11|dB| of 'all' against
@@ -36,6 +36,8 @@ MATTE_FLOOR = 1e-4
 _BLUR_PX = 0.5
 #: Noise lifts a ratio of two samples to any height; shadows end at 1.
 _HIGHEST_RATIO = 1.5
+#: A shadow that takes less than this is one that samples need not be spent on.
+SLIGHT_SHADOW = 0.03
 #: The denoiser sees this much more than what is taken from its output.
 _MARGIN_PX = 16
 
@@ -44,11 +46,13 @@ def shadow_labels(
     rendering: Rendering, gain: np.float32, denoiser: Denoiser
 ) -> dict[str, NDArray]:
     """`mask_shadow`, uint8 (h, w) of 0 and 255, and `shadow_matte`, uint16 (h, w), 65535 for 1."""
-    layers = {name: image * gain for name, image in rendering.layers.items()}
-    guides = rendering.guides
-    left = shadow_ratio(layers["shadow"], layers["face"], guides["face"].normal, denoiser)
-    behind = shadow_ratio(layers["all"], layers["glass"], guides["all"].normal, denoiser)
-    lit = cv2.GaussianBlur(layers["glass"], (0, 0), 1.0)
+    dark, lit = rendering.for_labels["shadow"] * gain, rendering.for_labels["face"] * gain
+    left = shadow_ratio(dark, lit, rendering.guides["face"].normal, denoiser)
+    layers, seen = rendering.layers, rendering.silhouette[..., None]
+    dark = np.where(seen, layers["all"] * gain, dark)
+    lit = np.where(seen, layers["glass"] * gain, lit)
+    behind = shadow_ratio(dark, lit, rendering.guides["all"].normal, denoiser)
+    lit = cv2.GaussianBlur(lit, (0, 0), 1.0)
     return {
         "mask_shadow": shadow_mask(lit, behind, rendering.coverage),
         "shadow_matte": (left * 65535.0 + 0.5).astype(np.uint16),
@@ -76,13 +80,17 @@ def _denoised_ratio(dark: Float32, lit: Float32, normal: Float32, denoiser: Deno
     shaded, full, smooth = _luminance(dark), _luminance(lit), _blurred_luminance(lit)
     ratio = np.minimum(shaded / np.maximum(full, MATTE_FLOOR), _HIGHEST_RATIO)
     missing = np.maximum(full - shaded, 0) / np.maximum(smooth, MATTE_FLOOR)
+    taken = np.maximum((1 - ratio + missing) / 2, 0)
+    grey = np.repeat(taken[..., None], 3, axis=2)
     guides = Guides(np.ones_like(normal), normal)
+    return np.clip(1 - denoiser.denoise(grey, guides, label=True)[..., 0], 0.0, 1.0)
 
-    def denoised(values: NDArray) -> Float32:
-        grey = np.repeat(values[..., None], 3, axis=2)
-        return denoiser.denoise(grey, guides, label=True)[..., 0]
 
-    return np.clip((denoised(ratio) + 1.0 - denoised(missing)) / 2, 0.0, 1.0)
+def may_be_shadow(dark: Float32, lit: Float32) -> Mask:
+    """(h, w): where noisy layers, blurred, let a shadow of more than `SLIGHT_SHADOW` be seen."""
+    shaded, full = (cv2.GaussianBlur(_luminance(layer), (0, 0), 1.0) for layer in (dark, lit))
+    shadow = shaded < (1 - SLIGHT_SHADOW) * full
+    return dilated(shadow, 1) & differing(dark, lit)
 
 
 def shadow_mask(lit: Float32, ratio: Float32, coverage: Coverage) -> NDArray[np.uint8]:

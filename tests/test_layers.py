@@ -20,6 +20,7 @@ from pipeline.finish import coverage_masks, finish
 from pipeline.fit import fit, posed_parts
 from pipeline.pixels import differing, dilated, srgb_from_linear
 from pipeline.plan import draw
+from pipeline.shadows import may_be_shadow
 from pipeline.spec import LAYERS, GlassesSpec
 
 ONE = Machine(threads=1, device="CPU")
@@ -95,6 +96,18 @@ def test_layers_taken_over_are_those_traced_in_full(spec, catalog):
     assert np.array_equal(taken["shadow"][~seen], taken["all"][~seen])
     assert not (border & ~seen).all()
     assert border.mean() < 0.6
+
+
+def test_labels_of_small_pictures_have_more_samples_where_shadow_lies(worn_spec, catalog):
+    built, rendering = render(worn_spec("square"), catalog)
+    shadow, spp = rendering.layers["shadow"], built.portrait.spec.render.spp
+    where = may_be_shadow(shadow, rendering.layers["face"])
+    assert 0.01 < where.mean() < 0.5
+    fine = rendering.for_labels["shadow"]
+    assert np.array_equal(fine[~where], shadow[~where])
+    built.portrait.scene.cycles.samples = layers.label_spp(shadow.shape[0], spp)
+    assert np.array_equal(fine[where], color(built, "shadow")[where])
+    assert not np.array_equal(fine[where], shadow[where])
 
 
 def test_what_the_border_of_all_leaves_out_is_faint(worn_spec, catalog):

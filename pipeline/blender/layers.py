@@ -27,6 +27,7 @@ from pipeline.blender.scene import BuiltScene, Portrait
 from pipeline.blender.trace import RAYS, show_to, trace
 from pipeline.pixels import Float32, Mask, srgb_from_linear
 from pipeline.rendering import Guides, Rendering
+from pipeline.shadows import may_be_shadow
 
 #: Which rays meet the eyewear in each layer. `glass` keeps transmission, so that temples show
 #: through lenses; `shadow` loses camera rays only, so that shadows are those of `all`.
@@ -39,9 +40,13 @@ VISIBLE_TO = {
 #: Width and samples of the small picture that tells where the eyewear has influence.
 PROBE_PX, PROBE_SPP = 48, 16
 #: A change below this, of 255, is left out.
-OMITTED_BYTES = 0.8
+OMITTED_BYTES = 1.0
 #: One path of a small picture that met the eyewear by chance lifts the averages of so many pixels.
 _LONE_PATH_PX = 9
+#: The fewer pixels share a shadow, the less a denoiser can make of them. In pictures narrower than
+#: this, labels have more samples, so many at this width, with the third power of the width, at most
+#: so many (`make verify-shadow`; with the second power the matte of 128 px errs by 0.022).
+_LABEL_PX, _LABEL_SPP, _MOST_LABEL_SPP = 256, 32, 256
 #: What each layer is taken over from where it cannot differ.
 _BASE = {"all": "face", "shadow": "all", "glass": "face"}
 
@@ -73,7 +78,31 @@ def render(built: BuiltScene, face: FaceLayer) -> Rendering:
         colors[layer] = np.where(where[..., None], _color(passes), colors[base])
         if layer == "all":
             guides["all"] = face.guides.replaced(silhouette, _guides(passes))
-    return Rendering(colors, guides, coverage, silhouette, border)
+    return Rendering(colors, guides, coverage, silhouette, border, _for_labels(built, colors))
+
+
+def label_spp(size: int, spp: int) -> int:
+    """Samples per pixel of labels; see `_LABEL_PX`."""
+    return max(spp, min(_MOST_LABEL_SPP, round(_LABEL_SPP * (_LABEL_PX / size) ** 3)))
+
+
+def _for_labels(built: BuiltScene, colors: dict[str, Float32]) -> dict[str, Float32]:
+    """`shadow` and `face`, where shadow lies of the samples that labels need."""
+    portrait = built.portrait
+    cycles, spp = portrait.scene.cycles, portrait.spec.render.spp
+    needed = label_spp(portrait.spec.render.size, spp)
+    found = {layer: colors[layer] for layer in ("shadow", "face")}
+    if needed == spp:
+        return found
+    where = may_be_shadow(found["shadow"], found["face"])
+    cycles.samples = needed
+    try:
+        return {
+            layer: np.where(where[..., None], _color(trace_layer(built, layer, where)), color)
+            for layer, color in found.items()
+        }
+    finally:
+        cycles.samples = spp
 
 
 def trace_layer(built: BuiltScene, layer: str, where: Mask | None = None) -> dict[str, Float32]:

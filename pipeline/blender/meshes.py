@@ -49,9 +49,10 @@ def fill_mesh(mesh: bpy.types.Mesh, vertices: FloatArray, faces: NDArray[np.int6
     count, corners = faces.shape
     mesh.clear_geometry()
     mesh.vertices.add(len(vertices))
-    mesh.vertices.foreach_set("co", _flat(vertices))
     mesh.loops.add(count * corners)
-    mesh.loops.foreach_set("vertex_index", faces.ravel().astype(np.int32))
+    # By the attributes' names, which takes a hundredth of the time of `co` and `vertex_index`.
+    mesh.attributes["position"].data.foreach_set("vector", _flat(vertices))
+    mesh.attributes[".corner_vert"].data.foreach_set("value", faces.ravel().astype(np.int32))
     mesh.polygons.add(count)
     mesh.polygons.foreach_set("loop_start", np.arange(0, count * corners, corners, dtype=np.int32))
     mesh.update(calc_edges=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.geometry import RGB, Material
 
@@ -109,7 +110,8 @@ def principled(
     shader = Shader(name)
     color: Any = material.base_color
     if material.texture is not None:
-        image = shader.node("ShaderNodeTexImage", image=texture_image(name, material.texture))
+        texture = image_of(name, material.texture.astype(np.float32) / 255.0, linear=False)
+        image = shader.node("ShaderNodeTexImage", image=texture)
         color = shader.mix(1.0, image.outputs["Color"], color, "MULTIPLY")
     elif vertex_colors:
         color = shader.attribute("color")["Vector"]
@@ -125,14 +127,15 @@ def principled(
     return shader.finish(node.outputs[0])
 
 
-def texture_image(name: str, texture: np.ndarray) -> bpy.types.Image:
-    """A packed sRGB image of (h, w, 3) uint8, first row on top."""
-    height, width = texture.shape[:2]
-    image = bpy.data.images.new(name, width, height)
+def image_of(name: str, values: NDArray[np.float32], linear: bool) -> bpy.types.Image:
+    """An image of (h, w, 3) values, first row on top: linear of any height, or sRGB in 0..1."""
+    height, width = values.shape[:2]
+    image = bpy.data.images.new(name, width, height, float_buffer=linear)
+    image.colorspace_settings.name = "Linear Rec.709" if linear else "sRGB"
     pixels = np.ones((height, width, 4), np.float32)
-    pixels[..., :3] = texture[::-1].astype(np.float32) / 255.0
+    pixels[..., :3] = values[::-1]
     image.pixels.foreach_set(pixels.ravel())
-    image.pack()
+    image.update()
     return image
 
 

@@ -18,6 +18,8 @@ SUFFIXES = (".hdr", ".exr")
 TARGET_FACE_VALUE = 0.30
 MIDDLE_REFLECTANCE = 0.35
 _SMALL = (64, 32)
+#: As light, a world is at most so wide: a pixel is then 0.7 degrees, little more than the sun.
+LIGHT_MAP_PX = 512
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 #: The sun on a linear scale where a room is about 1 stays below the latter.
 _DIMMEST, _BRIGHTEST = 1e-6, 1e8
@@ -82,6 +84,17 @@ def read_hdr(path: Path) -> NDArray[np.float32]:
     if not np.isfinite(pixels).all() or not pixels.any():
         raise AssetError(f"{path}: HDR image holds no light, or values that are not finite")
     return pixels
+
+
+@lru_cache(maxsize=16)
+def light_map(path: Path) -> NDArray[np.float32]:
+    """The world of a file as it lights: `read_hdr`, averaged to at most `LIGHT_MAP_PX` in width."""
+    world = read_hdr(path)
+    height, width = world.shape[:2]
+    if width <= LIGHT_MAP_PX:
+        return world
+    size = (LIGHT_MAP_PX, max(2, round(height * LIGHT_MAP_PX / width)))
+    return cv2.resize(world, size, interpolation=cv2.INTER_AREA)
 
 
 def check_hdr(path: Path) -> None:
