@@ -8,7 +8,7 @@ export PYTHON
 demo_out = build/demo
 python = $(VENV)/bin/python
 
-.PHONY: help demo test lint verify-fit verify-layers verify-shadow bench bench-fit install clean
+.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak bench bench-fit install clean
 
 help:
 	@echo "make demo     install into $(VENV) and render four samples into $(demo_out)"
@@ -18,6 +18,7 @@ help:
 	@echo "              MESHES=DIR: heads and glasses found there, with pictures"
 	@echo "make verify-layers  layers put together from parts against layers traced in full"
 	@echo "make verify-shadow  labels of shadows against references of many samples"
+	@echo "make verify-soak  time and memory of one worker over 300 samples"
 	@echo "make bench    what a sample costs, in plain renders; writes build/bench.json"
 	@echo "make bench-fit  fits a second on one core, first fit of a large scan"
 	@echo "make install  only install; the command is then $(VENV)/bin/eyeglass"
@@ -59,6 +60,10 @@ verify-layers:
 verify-shadow:
 	@.ci/install $(VENV) test
 	$(campaign).verify_shadow
+
+verify-soak:
+	@.ci/install $(VENV) test
+	$(campaign).verify_soak
 
 bench:
 	@.ci/install $(VENV)
