@@ -12,7 +12,7 @@ from pipeline.recipe import load_recipe
 from pipeline.worker import Worker
 
 SAMPLES, REPEATED = 300, 50
-SIZE, SPP = 512, 1
+SIZE, SPP = 256, 1
 SLOWER, GROWN_MB = 1.05, 50.0
 
 
@@ -51,8 +51,8 @@ def main() -> int:
     first, last = sum(seconds[:REPEATED]), sum(seconds[-REPEATED:])
     grown = memory[-1] - memory[REPEATED - 1]
     print(f"{SAMPLES} samples of {SIZE} px, {SPP} spp, in one worker")
-    print(f"  the same {REPEATED} first and last       {first:.1f} s, {last:.1f} s: {last / first:.3f}")
-    print(f"  memory after {REPEATED}, at most, at the end "
+    print(f"  the same {REPEATED} first and last: {first:.1f} s, {last:.1f} s, {last / first:.3f}")
+    print(f"  memory after {REPEATED}, at most, at the end: "
           f"{memory[REPEATED - 1]:.0f}, {max(memory):.0f}, {memory[-1]:.0f} MB")  # fmt: skip
     passed = last <= SLOWER * first and grown <= GROWN_MB
     print(f"verify-soak: {'passed' if passed else 'FAILED'}", flush=True)
