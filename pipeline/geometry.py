@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,13 @@ class Material:
     """Metallic-roughness description of a surface, as in glTF 2.0.
 
     Colours are linear Rec. 709. `transmission` 1 is clear glass of index `ior`, whose tint is
-    `base_color`. `texture` is (h, w, 3) uint8 sRGB, first row on top, multiplied by `base_color`
-    and placed by the surface's `uv`.
+    `base_color`; less of it is a translucent plastic. `texture` is (h, w, 3) uint8 sRGB, first row
+    on top, multiplied by `base_color` and placed by the surface's `uv`.
+
+    pattern: how `base_color` passes into `second_color`: downward ('gradient', 'two_tone', by the
+    attribute `height`, 1 at the top) or in blotches ('tortoise', by `place`, in mm).
+    reflectance: of one face of a lens at normal incidence, by colour, instead of the bare
+    material's: a coating. smudges: 0..1, of a lens that was touched and not wiped.
     """
 
     base_color: tuple[float, float, float] = (0.8, 0.8, 0.8)
@@ -44,6 +50,23 @@ class Material:
     transmission: float = 0.0
     ior: float = 1.5
     texture: NDArray[np.uint8] | None = None
+    pattern: Literal["", "gradient", "two_tone", "tortoise"] = ""
+    second_color: RGB = (0.0, 0.0, 0.0)
+    reflectance: RGB | None = None
+    smudges: float = 0.0
+
+    def normal_reflectance(self) -> RGB:
+        """Of one face, 0..1, at normal incidence: the coating's, or ((n - 1) / (n + 1))**2."""
+        bare = ((self.ior - 1.0) / (self.ior + 1.0)) ** 2
+        return self.reflectance or (bare, bare, bare)
+
+    def mean_color(self) -> RGB:
+        """`base_color`, or half way to `second_color` where there is a pattern."""
+        if not self.pattern:
+            return self.base_color
+        first, second = self.base_color, self.second_color
+        red, green, blue = ((a + b) / 2 for a, b in zip(first, second, strict=True))
+        return red, green, blue
 
 
 @dataclass(frozen=True, eq=False)

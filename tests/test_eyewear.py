@@ -80,7 +80,8 @@ def test_bridge_is_the_distance_between_the_lenses(built):
     nasal = left[:, 0] < left[:, 0].min() + 1e-6, right[:, 0] > right[:, 0].max() - 1e-6
     left = eyewear.parts["lens_left"].vertices[nasal[0], 0].mean()
     right = eyewear.parts["lens_right"].vertices[nasal[1], 0].mean()
-    assert left - right == pytest.approx(choice["bridge_mm"], abs=0.1)
+    # A thick edge leans with the wrap, so that its middle lies a little nearer or farther.
+    assert left - right == pytest.approx(choice["bridge_mm"], abs=0.2)
 
 
 def test_temple_length_follows_the_temple_to_its_tip(built):

@@ -31,6 +31,7 @@ from pipeline.blender.trace import add_screen, restart
 from pipeline.camera import SENSOR_MM, face_centre, world_from_camera
 from pipeline.catalog.light import light_map
 from pipeline.geometry import LENS_PARTS, FloatArray, Head, Material, Surface
+from pipeline.shadows import REC709_LUMINANCE
 from pipeline.spec import SampleSpec
 
 #: A lens that lets less of the light through than this hides what is behind it from the masks:
@@ -150,7 +151,7 @@ def is_dark(material: Material | None) -> bool:
     """Whether a lens of this material hides what is behind it from the masks."""
     if material is None or material.transmission < 0.5:
         return True
-    return float(np.dot(material.base_color, (0.2126, 0.7152, 0.0722))) < CLEAR_LENS_TRANSMITTANCE
+    return float(np.dot(material.mean_color(), REC709_LUMINANCE)) < CLEAR_LENS_TRANSMITTANCE
 
 
 def save_blend(built: BuiltScene, path: Path) -> None:
@@ -170,7 +171,7 @@ def _eyewear_material(name: str, surface: Surface) -> bpy.types.Material:
     material = surface.material or Material()
     if name in LENS_PARTS and material.transmission >= 0.5:
         return shading.lens(name, material)
-    return shading.principled(name, material)
+    return shading.frame(name, material)
 
 
 def _clear() -> None:

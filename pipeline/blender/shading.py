@@ -108,12 +108,8 @@ def principled(
 ) -> bpy.types.Material:
     """Metallic-roughness material, with its texture or else the vertices' own attribute `color`."""
     shader = Shader(name)
-    color: Any = material.base_color
-    if material.texture is not None:
-        texture = image_of(name, material.texture.astype(np.float32) / 255.0, linear=False)
-        image = shader.node("ShaderNodeTexImage", image=texture)
-        color = shader.mix(1.0, image.outputs["Color"], color, "MULTIPLY")
-    elif vertex_colors:
+    color = _textured(shader, material, material.base_color)
+    if material.texture is None and vertex_colors:
         color = shader.attribute("color")["Vector"]
     node = shader.node(
         "ShaderNodeBsdfPrincipled",
@@ -125,6 +121,17 @@ def principled(
         },
     )
     return shader.finish(node.outputs[0])
+
+
+def _textured(shader: Shader, material: Material, color: Any) -> Any:
+    """A colour times the material's texture, if there is one."""
+    if material.texture is None:
+        return color
+    values = material.texture.astype(np.float32) / 255.0
+    image = shader.node(
+        "ShaderNodeTexImage", image=image_of(shader.material.name, values, linear=False)
+    )
+    return shader.mix(1.0, image.outputs["Color"], color, "MULTIPLY")
 
 
 def image_of(name: str, values: NDArray[np.float32], linear: bool) -> bpy.types.Image:
@@ -139,32 +146,131 @@ def image_of(name: str, values: NDArray[np.float32], linear: bool) -> bpy.types.
     return image
 
 
+def frame(name: str, material: Material) -> bpy.types.Material:
+    """Plastic or metal of a frame. Translucent plastic tints the light that passes through it.
+
+    Rays on their way to light meet it as they meet a lens, see `lens`.
+    """
+    shader = Shader(name)
+    color = _textured(shader, material, _patterned(shader, material))
+    solid = shader.node(
+        "ShaderNodeBsdfPrincipled",
+        {
+            "Base Color": color,
+            "Metallic": material.metallic,
+            "Roughness": material.roughness,
+            "IOR": material.ior,
+            "Transmission Weight": material.transmission,
+        },
+    ).outputs[0]
+    if not material.transmission:
+        return shader.finish(solid)
+    root = shader.node("ShaderNodeGamma", {"Color": color, "Gamma": 0.5}).outputs[0]
+    passing = shader.node("ShaderNodeBsdfTransparent", {"Color": root})
+    share = shader.math("MULTIPLY", _to_light(shader), material.transmission)
+    mixed = shader.node("ShaderNodeMixShader", {0: share, 1: solid, 2: passing.outputs[0]})
+    return shader.finish(mixed.outputs[0])
+
+
+#: Name of the node whose value, 1 or 0, says whether lenses reflect.
+_REFLECTIONS = "reflections"
+#: What a smudge scatters of the light at most, and sizes of smudges and of specks of dust, per mm.
+_SMUDGE, _SMUDGES_A_MM, _DUST_A_MM = 0.06, 0.08, 2.2
+
+
 def lens(name: str, material: Material) -> bpy.types.Material:
     """Glass to the eye, a tinted pane to light.
 
     Cycles' shadow rays pass Transparent closures only, so refracting glass would cast a black
     shadow. Rays on their way to light (shadow and diffuse ones) therefore meet a Transparent
     closure that lets through what both faces of the pane would: the tint and, per face, one
-    minus Fresnel's reflectance at normal incidence, ((n - 1) / (n + 1))**2.
-    `base_color` is the tint of the whole lens, so each of its two faces carries the square root.
+    minus the reflectance at normal incidence. `base_color` is the tint of the whole lens, so each
+    of its two faces carries the square root.
+
+    Bare material reflects as Fresnel's equations say. A coating changes that at normal incidence
+    and leaves it at grazing incidence, where all coatings reflect alike.
     """
     shader = Shader(name)
-    tint = tuple(float(np.sqrt(c)) for c in material.base_color)
-    through = 1.0 - ((material.ior - 1.0) / (material.ior + 1.0)) ** 2
+    tint = shader.node(
+        "ShaderNodeGamma", {"Color": _patterned(shader, material), "Gamma": 0.5}
+    ).outputs[0]
+    normal = material.normal_reflectance()
+    most, bare = max(normal), ((material.ior - 1.0) / (material.ior + 1.0)) ** 2
+    gain = (1.0 - most) / (1.0 - bare)
+    fresnel = shader.node("ShaderNodeFresnel", {"IOR": material.ior}).outputs[0]
+    share = shader.math("ADD", shader.math("MULTIPLY", fresnel, gain), most - bare * gain, True)
     # Not a Glass closure: that would tint the reflection as well.
     refracted = shader.node(
         "ShaderNodeBsdfRefraction", {"Color": tint, "Roughness": 0.0, "IOR": material.ior}
     )
-    reflected = shader.node("ShaderNodeBsdfGlossy", {"Color": (1.0, 1.0, 1.0), "Roughness": 0.0})
-    fresnel = shader.node("ShaderNodeFresnel", {"IOR": material.ior})
-    glass = shader.node(
-        "ShaderNodeMixShader",
-        {0: fresnel.outputs[0], 1: refracted.outputs[0], 2: reflected.outputs[0]},
+    hue = tuple(c / most for c in normal) if most else (1.0, 1.0, 1.0)
+    shown = shader.node("ShaderNodeValue")
+    shown.name = _REFLECTIONS
+    shown.outputs[0].default_value = 1.0
+    reflected = shader.node(
+        "ShaderNodeBsdfGlossy",
+        {"Color": shader.mix(shown.outputs[0], (0.0, 0.0, 0.0), hue), "Roughness": 0.0},
     )
-    pane = shader.node("ShaderNodeBsdfTransparent", {"Color": tuple(c * through for c in tint)})
-    path = shader.node("ShaderNodeLightPath").outputs
-    to_light = shader.math("MAXIMUM", path["Is Shadow Ray"], path["Is Diffuse Ray"])
+    glass = shader.node(
+        "ShaderNodeMixShader", {0: share, 1: refracted.outputs[0], 2: reflected.outputs[0]}
+    ).outputs[0]
+    if material.smudges:
+        film = shader.node("ShaderNodeBsdfDiffuse", {"Color": (0.8, 0.8, 0.8)})
+        glass = shader.node(
+            "ShaderNodeMixShader", {0: _film(shader, material), 1: glass, 2: film.outputs[0]}
+        ).outputs[0]
+    through = tuple(1.0 - c for c in normal)
+    pane = shader.node(
+        "ShaderNodeBsdfTransparent", {"Color": shader.mix(1.0, tint, through, "MULTIPLY")}
+    )
     mixed = shader.node(
-        "ShaderNodeMixShader", {0: to_light, 1: glass.outputs[0], 2: pane.outputs[0]}
+        "ShaderNodeMixShader", {0: _to_light(shader), 1: glass, 2: pane.outputs[0]}
     )
     return shader.finish(mixed.outputs[0])
+
+
+def show_reflections(lens: bpy.types.Material, shown: bool) -> None:
+    """Lets a material of `lens` reflect, or only take away what it would reflect."""
+    lens.node_tree.nodes[_REFLECTIONS].outputs[0].default_value = float(shown)
+
+
+def _to_light(shader: Shader) -> Any:
+    """1 for rays on their way to light, 0 for those that an eye might follow."""
+    path = shader.node("ShaderNodeLightPath").outputs
+    return shader.math("MAXIMUM", path["Is Shadow Ray"], path["Is Diffuse Ray"])
+
+
+def _patterned(shader: Shader, material: Material) -> Any:
+    """Colour of a material with its pattern, as a value or a socket."""
+    first, second = material.base_color, material.second_color
+    if not material.pattern:
+        return first
+    if material.pattern == "tortoise":
+        place = shader.attribute("place")["Vector"]
+        # Layers of a sheet that was pressed: blotches are longer than high.
+        flat = shader.node(
+            "ShaderNodeVectorMath", {0: place, 1: (0.8, 1.5, 0.5)}, operation="MULTIPLY"
+        )
+        clouds = shader.node(
+            "ShaderNodeTexNoise",
+            {"Vector": flat.outputs[0], "Scale": 0.085, "Detail": 2.0, "Distortion": 1.2},
+        )
+        return shader.mix(shader.ramp(clouds.outputs[0], 0.4, 0.6), first, second)
+    height = shader.attribute("height")["Fac"]
+    low, high = (0.62, 0.58) if material.pattern == "two_tone" else (0.95, 0.1)
+    return shader.mix(shader.ramp(height, low, high), first, second)
+
+
+def _film(shader: Shader, material: Material) -> Any:
+    """Share of the light that smudges and dust scatter."""
+    place = shader.attribute("place")["Vector"]
+
+    def noise(scale: float, low: float, high: float) -> Any:
+        found = shader.node(
+            "ShaderNodeTexNoise", {"Vector": place, "Scale": scale, "Detail": 3.0}
+        )
+        return shader.ramp(found.outputs[0], low, high)
+
+    touched = shader.math("MULTIPLY", noise(_SMUDGES_A_MM, 0.5, 0.72), _SMUDGE)
+    dust = shader.math("MULTIPLY", noise(_DUST_A_MM, 0.7, 0.76), 2.5 * _SMUDGE)
+    return shader.math("MULTIPLY", shader.math("MAXIMUM", touched, dust), material.smudges)

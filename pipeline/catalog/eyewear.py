@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_
 
 from pipeline.catalog import fittings, frames
 from pipeline.catalog.finishes import FRAMES, LENSES, PADS, TIP, frame_material
+from pipeline.catalog.optics import lens_form
 from pipeline.catalog.outline import (
     TOOL_MM_D,
     Front,
@@ -64,6 +66,9 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "pad_depth_mm": (2, 16),
     "pad_frontal_deg": (5, 45),
     "pad_splay_deg": (5, 50),
+    "power_d": (-8, 5),
+    "pattern_mm": (0, 1000),
+    "smudges": (0, 1),
 }
 
 
@@ -148,6 +153,9 @@ class Design(Frozen):
     pad_depth_mm: Range
     pad_frontal_deg: Range = (25.0, 25.0)
     pad_splay_deg: Range = (30.0, 30.0)
+    power_d: Range = (-6.0, 3.0)
+    pattern_mm: Range = (0.0, 1000.0)
+    smudges: Range = (0.0, 0.6)
 
     @model_validator(mode="after")
     def _possible(self) -> Design:
@@ -266,7 +274,9 @@ def build_eyewear(design: Design, choice: Choice) -> Eyewear:
     parts["pads"] = _surface(join(frames.both(pad)), pad_material)
     parts["temple_left"], parts["temple_right"] = left, right
     lens = fittings.lens(plan, bevelled=not rimless)
-    parts["lens_left"], parts["lens_right"] = _pair(lens, LENSES[tint])
+    glass = replace(LENSES[tint], ior=plan.lens.index, smudges=plan["smudges"])
+    parts["lens_left"], parts["lens_right"] = _pair(lens, glass)
+    parts = {name: _placed(part, plan["pattern_mm"]) for name, part in parts.items()}
     flip = np.array([-1.0, 1.0, 1.0])
     up = np.array([0.0, 1.0, 0.0])
     return Eyewear(
@@ -312,7 +322,11 @@ def _plan(design: Design, choice: Choice) -> frames.Plan:
         tilt=float(np.deg2rad(n["pantoscopic_tilt_deg"])),
         nasal_y=float(outline.nasal[1]),
     )
-    return frames.Plan(n, outline, front)
+    form = lens_form(
+        n["power_d"], n["base_curve_d"], n["lens_thickness_mm"], outline.points,
+        front.half_bridge + front.lens_width / 2,
+    )  # fmt: skip
+    return frames.Plan(n, outline, front, form)
 
 
 def _finish(choice: Choice, key: str, known: Mapping[str, Material]) -> str:
@@ -320,6 +334,18 @@ def _finish(choice: Choice, key: str, known: Mapping[str, Material]) -> str:
     if name not in known:
         raise AssetError(f"eyewear choice: '{key}' must be one of {', '.join(known)}, not '{name}'")
     return name
+
+
+def _placed(surface: Surface, offset_mm: float) -> Surface:
+    """With what patterns hang on: `place`, (n, 3) mm, and `height`, (n,) from 0 to 1 at the top."""
+    y = surface.vertices[:, 1]
+    return replace(
+        surface,
+        attributes={
+            "place": (surface.vertices + offset_mm).astype(np.float32),
+            "height": ((y - y.min()) / np.ptp(y)).astype(np.float32),
+        },
+    )
 
 
 def _surface(body: Body, material: Material) -> Surface:

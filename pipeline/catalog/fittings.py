@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.catalog.frames import GROOVE_MM, Plan
-from pipeline.catalog.outline import pitch
+from pipeline.catalog.outline import Outline, pitch
 from pipeline.catalog.sweep import Body, ellipsoid, rounded_rect, sweep, tube_body
 
 FloatArray = NDArray[np.float64]
@@ -130,28 +130,39 @@ def nose_pad(plan: Plan, moulded: bool) -> tuple[Body, FloatArray, FloatArray]:
 
 
 def lens(plan: Plan, bevelled: bool) -> Body:
-    """Left lens: a slab between two equal spheres, its rim a bevel for the groove or flat."""
-    outline = plan.outline
-    half = plan["lens_thickness_mm"] / 2
+    """Left lens: its two surfaces, and between them a bevel for the groove, or a flat edge."""
+    points, normals = _edge_points(plan.outline)
+    inset = (GROOVE_MM + 0.35, GROOVE_MM + 0.15) if bevelled else (0.45, 0.2)
+    front_edge = [points - d * normals for d in inset]
+    shares = np.linspace(0.04, 0.98, 14)
+    sheet = np.stack([*(front_edge[0] * share for share in shares), *front_edge])
+    front, back = plan.lens_depths(sheet)
+    before, behind = front[-1], back[-1]
     if bevelled:
-        inset, keep = [GROOVE_MM + 0.35, GROOVE_MM + 0.15, 0.0], [1.0, 1.0, 0.25]
+        # The bevel follows the groove, at depth 0, as far as the edge reaches there.
+        fore = np.maximum(np.minimum(0.2, before - 0.1), behind + 0.4)
+        rear = fore - 0.25
+        edge = np.stack([points, points, points - inset[1] * normals])
+        depth = np.stack([fore, rear, np.maximum(rear - 0.6, behind + 0.05)])
     else:
-        inset, keep = [0.45, 0.2, 0.06, 0.0, 0.0], [1.0, 1.0, 0.94, 0.8, 0.55]
-    points, normals = outline.points[::6], outline.normals[::6]
+        bent = 0.1 * np.minimum(before - behind, 2.0)
+        edge = np.stack([points - 0.06 * normals, points, points, points - 0.06 * normals])
+        depth = np.stack(
+            [before - 0.3 * bent, before - bent, behind + bent, behind + 0.3 * bent]
+        )
+    flat = np.concatenate([sheet, edge, sheet[::-1]])
+    return tube_body(plan.on_lens(flat, np.concatenate([front, depth, back[::-1]])))
+
+
+def _edge_points(outline: Outline) -> tuple[FloatArray, FloatArray]:
+    """Points of an outline and its normals, (n, 2), evenly apart, with those that touch the box."""
     extreme = _extremes(outline.points)
-    points = np.concatenate([points, outline.points[extreme]])
-    normals = np.concatenate([normals, outline.normals[extreme]])
+    points = np.concatenate([outline.points[::6], outline.points[extreme]])
+    normals = np.concatenate([outline.normals[::6], outline.normals[extreme]])
     order = np.argsort(np.arctan2(points[:, 1], points[:, 0]))
     points, normals = points[order], normals[order]
-    first = np.flatnonzero(np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1) > 1e-6)
-    points, normals = points[first], normals[first]
-    edge = [points - d * normals for d in inset]
-    field = [edge[0] * share for share in np.linspace(0.04, 0.98, 14)]
-    flat = np.stack([*field, *edge])
-    depth = half * np.concatenate([np.ones(len(field)), keep])
-    flat = np.concatenate([flat, flat[::-1]])
-    depth = np.concatenate([depth, -depth[::-1]])
-    return tube_body(plan.on_lens(flat, depth[:, None]))
+    apart = np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1) > 1e-6
+    return points[apart], normals[apart]
 
 
 def _extremes(points: FloatArray) -> list[int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.catalog.optics import LensForm
 from pipeline.catalog.outline import Front, Outline
 from pipeline.catalog.sweep import (
     HOLD_MM,
@@ -41,6 +42,7 @@ class Plan:
     numbers: Mapping[str, float]
     outline: Outline
     front: Front
+    lens: LensForm
 
     def __getitem__(self, key: str) -> float:
         return self.numbers[key]
@@ -53,6 +55,11 @@ class Plan:
     def on_lens(self, uv: FloatArray, depth: float | FloatArray = 0.0) -> FloatArray:
         """(..., 3) mm from points (..., 2) about the centre of the left lens."""
         return self.front.place(self.centre_x + uv[..., 0], uv[..., 1], depth)
+
+    def lens_depths(self, uv: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(...,) depths of the left lens' front and back at points (..., 2); see `on_lens`."""
+        fall = self.front.sag(uv[..., 0], uv[..., 1])
+        return self.lens.front(uv) + fall, self.lens.back(uv) + fall
 
 
 @dataclass(frozen=True, eq=False)
@@ -309,14 +316,13 @@ def _end_piece(plan: Plan, start: FloatArray, depth: float) -> tuple[Body, Float
 
 def rimless_front(plan: Plan) -> FrontParts:
     """Bridge and end pieces screwed through the lenses."""
-    half = plan["lens_thickness_mm"] / 2
     inset = 3.2
     temporal = plan.outline.at_height(plan["endpiece_height_mm"], -inset, temporal=True)
     nasal = plan.outline.at_height(plan["bridge_height_mm"], -inset, temporal=False)
-    lift = half + 0.45 * plan["temple_thickness_mm"]
+    lift = float(plan.lens_depths(temporal)[0]) + 0.45 * plan["temple_thickness_mm"]
     end, hinge, temple_x = _end_piece(plan, temporal, lift)
     foot = float(plan.centre_x + nasal[0])
-    raised = half + 0.4 * plan["bridge_thickness_mm"]
+    raised = float(plan.lens_depths(nasal)[0]) + 0.4 * plan["bridge_thickness_mm"]
     bridge = _bridge(plan, foot, nasal[1], plan["bridge_arch_mm"], raised, 0.3)
     rims = [*both(end), *both(_screw(plan, temporal)), *both(_screw(plan, nasal))]
     return FrontParts(rims, [bridge], hinge, temple_x, 0.3)
@@ -324,12 +330,12 @@ def rimless_front(plan: Plan) -> FrontParts:
 
 def _screw(plan: Plan, at: FloatArray) -> Body:
     """A screw through the left lens at `at` (2,), with a head in front and a nut behind."""
-    half = plan["lens_thickness_mm"] / 2
-    reach = half + plan["temple_thickness_mm"] + 0.5
-    front, back = plan.on_lens(at, reach), plan.on_lens(at, -half - 0.9)
+    before, behind = plan.lens_depths(at)
+    reach = before + plan["temple_thickness_mm"] + 0.5
+    front, back = plan.on_lens(at, reach), plan.on_lens(at, behind - 0.9)
     axis = front - back
     length = float(np.linalg.norm(axis))
-    nut = cylinder(plan.on_lens(at, -half - 0.45), axis, 1.25, 0.9)
+    nut = cylinder(plan.on_lens(at, behind - 0.45), axis, 1.25, 0.9)
     return join([cylinder((front + back) / 2, axis, 0.75, length), nut])
 
 
@@ -340,7 +346,7 @@ def pad_arm(plan: Plan, pad: FloatArray, behind: FloatArray, rimless: bool) -> B
     """
     if rimless:
         foot = plan.outline.at_height(plan["bridge_height_mm"], -3.2, temporal=False)
-        root = plan.on_lens(foot, -plan["lens_thickness_mm"] / 2 - 0.3)
+        root = plan.on_lens(foot, plan.lens_depths(foot)[1] - 0.3)
     else:
         offset = plan["rim_width_mm"] / 2 - GROOVE_MM
         foot = plan.outline.at_height(-plan["pad_drop_mm"] + 4.5, offset, temporal=False)
