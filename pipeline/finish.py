@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise import Denoiser, denoised_layers
-from pipeline.pixels import Float32, Mask, UInt8, srgb_from_linear, to_uint8
+from pipeline.pixels import Float32, Mask, UInt8, srgb_from_linear, to_uint8, to_uint16
 from pipeline.rendering import Coverage, Rendering
 from pipeline.shadows import shadow_labels
 from pipeline.spec import LAYERS, SampleSpec
@@ -15,8 +15,9 @@ from pipeline.spec import LAYERS, SampleSpec
 def finish(spec: SampleSpec, rendering: Rendering, denoiser: Denoiser) -> dict[str, NDArray]:
     """All images of a sample by key, as stored: see `pipeline.spec.IMAGE_KEYS`.
 
-    uint8 (h, w, 3) RGB layers, uint8 (h, w) masks of 0 and 255 and `alpha_full`, uint16 (h, w)
-    `shadow_matte` with 65535 for 1.
+    `refraction_flow`, which needs no picture, is not among them. uint8 (h, w, 3) RGB layers, uint8
+    (h, w) masks of 0 and 255 and `alpha_full`, uint16 (h, w) `shadow_matte` with 65535 for 1 and
+    (h, w, 3) `lens_transmittance` likewise.
     """
     gain = np.float32(2.0**spec.light.exposure_ev)
     traced = rendering.layers
@@ -24,6 +25,13 @@ def finish(spec: SampleSpec, rendering: Rendering, denoiser: Denoiser) -> dict[s
     images: dict[str, NDArray] = {
         layer: to_uint8(srgb_from_linear(shown[layer] * gain)) for layer in LAYERS
     }
+    for name, extra in rendering.extras.items():
+        color = extra.color
+        if spec.render.denoise:
+            color = denoiser.replace(shown["all"], color, extra.guides, extra.where)
+        images[name] = to_uint8(srgb_from_linear(color * gain))
+    if rendering.transmittance is not None:
+        images["lens_transmittance"] = to_uint16(rendering.transmittance)
     # Only camera rays tell these two layers apart, and only the eyewear's own pixels take them.
     touched = np.any(traced["all"] != traced["shadow"], axis=2)
     images |= coverage_masks(rendering.coverage, touched)

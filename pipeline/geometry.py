@@ -55,6 +55,10 @@ class Material:
     reflectance: RGB | None = None
     smudges: float = 0.0
 
+    def is_glass(self) -> bool:
+        """Whether a lens of it refracts; others are painted over."""
+        return self.transmission >= 0.5
+
     def normal_reflectance(self) -> RGB:
         """Of one face, 0..1, at normal incidence: the coating's, or ((n - 1) / (n + 1))**2."""
         bare = ((self.ior - 1.0) / (self.ior + 1.0)) ** 2

@@ -116,3 +116,8 @@ def srgb_from_linear(linear: Float32) -> Float32:
 def to_uint8(values: Float32) -> UInt8:
     """0..1 to 0..255, rounded to nearest, without dithering."""
     return (values * 255.0 + 0.5).astype(np.uint8)
+
+
+def to_uint16(values: Float32) -> NDArray[np.uint16]:
+    """0..1 to 0..65535, rounded to nearest."""
+    return (values * 65535.0 + 0.5).astype(np.uint16)

@@ -73,6 +73,7 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
             spp=recipe.render.spp,
             denoise=recipe.render.denoise,
             seed=int(stream(Stream.NOISE).integers(2**31)),
+            layers=tuple(recipe.render.layers),
         ),
     )
 

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline.catalog.data import data_path
 from pipeline.errors import RecipeError
-from pipeline.spec import Finite, Frozen, Name, WearLimits, first_fault
+from pipeline.spec import ExtraKey, Finite, Frozen, Name, WearLimits, first_fault
 from pipeline.yamlfile import read_yaml
 
 
@@ -127,11 +127,15 @@ class Light(Frozen):
 
 
 class Render(Frozen):
-    """size: px, width and height; spp: samples per pixel; denoise: RGB layers only."""
+    """size: px, width and height; spp: samples per pixel; denoise: RGB layers only.
+
+    layers: optional images, each at a cost of its own; see `pipeline.spec.EXTRA_KEYS`.
+    """
 
     size: Annotated[int, Field(ge=16, le=8192)] = 384
     spp: Annotated[int, Field(ge=1, le=65536)] = 32
     denoise: bool = True
+    layers: list[ExtraKey] = []
 
 
 _PHYSICAL = {

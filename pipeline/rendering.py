@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -47,12 +47,22 @@ class Guides:
 
 
 @dataclass(frozen=True, eq=False)
+class Extra:
+    """An optional layer: linear color (h, w, 3), which is that of `all` but for `where` (h, w)."""
+
+    color: Float32
+    guides: Guides
+    where: Mask
+
+
+@dataclass(frozen=True, eq=False)
 class Rendering:
     """The layers of a sample as traced, linear (h, w, 3) by name; see `pipeline.spec.LAYERS`.
 
     guides: 'face' for what is seen without the eyewear, 'all' for what is seen with it.
     silhouette: (h, w), where a camera ray can meet the eyewear. border: where `all` was traced;
     elsewhere it is `face`. for_labels: 'shadow' and 'face', of as many samples as labels need.
+    extras: optional layers by name. transmittance: (h, w, 3) in 0..1 of the lenses, if asked for.
     """
 
     layers: Mapping[str, Float32]
@@ -61,3 +71,5 @@ class Rendering:
     silhouette: Mask
     border: Mask
     for_labels: Mapping[str, Float32]
+    extras: Mapping[str, Extra] = field(default_factory=dict)
+    transmittance: Float32 | None = None

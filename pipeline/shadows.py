@@ -21,7 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise import Denoiser
-from pipeline.pixels import Float32, Mask, bounding_box, differing, dilated, srgb_from_linear
+from pipeline.pixels import (
+    Float32,
+    Mask,
+    bounding_box,
+    differing,
+    dilated,
+    srgb_from_linear,
+    to_uint16,
+)
 from pipeline.rendering import Coverage, Guides, Rendering
 
 #: Lyu et al. 2022: a pixel is in shadow where 0.3|dR| + 0.59|dG| + 0.11|dB| of 'all' against
@@ -55,7 +63,7 @@ def shadow_labels(
     lit = cv2.GaussianBlur(lit, (0, 0), 1.0)
     return {
         "mask_shadow": shadow_mask(lit, behind, rendering.coverage),
-        "shadow_matte": (left * 65535.0 + 0.5).astype(np.uint16),
+        "shadow_matte": to_uint16(left),
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.errors import RecipeError
 
@@ -31,6 +31,12 @@ MASKS = (
 )
 #: Every image of a sample: the layers, the masks, 8-bit coverage and the 16-bit shadow matte.
 IMAGE_KEYS = (*LAYERS, *MASKS, "alpha_full", "shadow_matte")
+
+#: Optional images. sunglasses: `all` with dark lenses; no_reflection: `all` without reflections on
+#: lenses; lens_transmittance: 16-bit RGB, 65535 for 1, what lenses let through of what is behind;
+#: refraction_flow: 16-bit RGB as KITTI stores flow, see `pipeline.refraction`.
+EXTRA_KEYS = ("sunglasses", "no_reflection", "lens_transmittance", "refraction_flow")
+ExtraKey = Literal["sunglasses", "no_reflection", "lens_transmittance", "refraction_flow"]
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(allow_inf_nan=False, ge=0)]
@@ -90,13 +96,25 @@ class LightSpec(Frozen):
 class RenderSpec(Frozen):
     """How the picture is traced. size: px, width and height. spp: samples per pixel.
 
-    seed: of Cycles' random numbers. denoise: whether the RGB layers are denoised.
+    seed: of Cycles' random numbers. denoise: whether the RGB layers are denoised. layers: optional
+    images beside the usual ones.
     """
 
     size: Annotated[int, Field(ge=16, le=8192)]
     spp: Annotated[int, Field(ge=1, le=65536)]
     denoise: bool
     seed: Annotated[int, Field(ge=0, lt=2**31)]
+    layers: tuple[ExtraKey, ...] = ()
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @property
+    def image_keys(self) -> tuple[str, ...]:
+        """Every image of such a sample."""
+        return (*IMAGE_KEYS, *(key for key in EXTRA_KEYS if key in self.layers))
 
 
 class FitLimits(Frozen):

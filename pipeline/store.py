@@ -66,7 +66,7 @@ def make_record(
         "nose": spec.nose,
         "hdri": spec.light.hdri,
         "hdri_rotation_deg": spec.light.rotation_deg,
-        "files": {key: f"{folder}/{key}.png" for key in IMAGE_KEYS},
+        "files": {key: f"{folder}/{key}.png" for key in spec.render.image_keys},
         "fit": dict(fit),
         "rejected": rejected,
         "spec": spec.model_dump(mode="json"),

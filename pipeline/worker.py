@@ -25,7 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.blender import device, layers, scene
+from numpy.typing import NDArray
+
+from pipeline.blender import device, layers, lenses, scene
 from pipeline.blender.layers import FaceLayer
 from pipeline.blender.scene import BuiltScene, Portrait
 from pipeline.blender.verify import verify_layers
@@ -37,6 +39,7 @@ from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import Eyewear, Head, Surface
 from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, parse_recipe
+from pipeline.refraction import kitti_flow, refraction_flow
 from pipeline.rendering import Rendering
 from pipeline.skin import SkinSurface
 from pipeline.spec import HeadSpec, SampleSpec, parse_spec
@@ -91,8 +94,8 @@ class Worker:
             return self._make_sample(job["index"])
         spec = parse_spec(job["spec"], "spec")
         worn, eyewear = self._fit(spec)
-        rendering = self._render(spec, posed_parts(eyewear, worn))
-        write_images(Path(job["dest"]), finish(spec, rendering, self.denoiser))
+        images, _ = self._images(spec, posed_parts(eyewear, worn))
+        write_images(Path(job["dest"]), images)
         if job["blend"]:
             assert self.built is not None
             layers.show(self.built, "all")
@@ -106,8 +109,8 @@ class Worker:
             worn, eyewear = self._fit(spec)
             if worn.accepted:
                 record = make_record(spec, self._fit_record(worn, eyewear), rejected)
-                rendering = self._render(spec, posed_parts(eyewear, worn))
-                write_sample(self.out, record, finish(spec, rendering, self.denoiser))
+                images, rendering = self._images(spec, posed_parts(eyewear, worn))
+                write_sample(self.out, record, images)
                 verified = None
                 if self.verify and self.built is not None:
                     verified = verify_layers(self.built, rendering)
@@ -156,7 +159,22 @@ class Worker:
             portrait = scene.build_portrait(spec, self._sitter(spec).head, path, self.machine)
             sitting = self._sitting = Sitting(portrait, layers.render_face(portrait))
         self.built = scene.wear(sitting.portrait, parts)
-        return layers.render(self.built, sitting.face)
+        rendering = layers.render(self.built, sitting.face)
+        return lenses.render_extras(self.built, sitting.face, rendering)
+
+    def _images(
+        self, spec: SampleSpec, parts: Mapping[str, Surface]
+    ) -> tuple[dict[str, NDArray], Rendering]:
+        """All images of a sample by key, and what they were made from."""
+        rendering = self._render(spec, parts)
+        images = finish(spec, rendering, self.denoiser)
+        if "refraction_flow" in spec.render.layers:
+            coverage, head = rendering.coverage, self._sitter(spec).head
+            behind = coverage.lens_left + coverage.lens_right > 0
+            images["refraction_flow"] = kitti_flow(
+                *refraction_flow(spec.camera, head, parts, behind)
+            )
+        return images, rendering
 
 
 def main() -> None:

@@ -116,7 +116,7 @@ def _material(built: BuiltScene, name: str) -> bpy.types.Material:
         )
         return shading.label(f"label_{name}", high, low)
     count = 1.0 if name == "lens_left" else _HIGH
-    ior = None if name in built.dark_lenses else built.lens_ior[name]
+    ior = None if name in built.dark_lenses else built.lenses[name].ior
     return shading.label(f"label_{name}", (0.0, 0.0, count), dark, ior)
 
 

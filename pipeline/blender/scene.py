@@ -63,6 +63,7 @@ class Portrait:
 class BuiltScene:
     """The Blender side of a sample: a portrait and the eyewear it wears, keyed by part.
 
+    lenses: materials of the lenses; dark_lenses: those of them that hide what is behind.
     eyewear_points: (n, 3) mm in the head's frame; eyewear_triangles: (t, 3) int64 into them.
     """
 
@@ -70,7 +71,7 @@ class BuiltScene:
     eyewear: Mapping[str, bpy.types.Object]
     label_eyewear: Mapping[str, bpy.types.Object]
     dark_lenses: frozenset[str]
-    lens_ior: Mapping[str, float]
+    lenses: Mapping[str, Material]
     eyewear_points: FloatArray
     eyewear_triangles: NDArray[np.int64]
 
@@ -115,17 +116,16 @@ def wear(portrait: Portrait, parts: Mapping[str, Surface]) -> BuiltScene:
         name: add_object(scene, name, surface, _eyewear_material(name, surface), portrait.turn)
         for name, surface in parts.items()
     }
+    lenses = {
+        name: parts[name].material or Material() for name in LENS_PARTS if name in parts
+    }
     starts = np.cumsum([0, *(len(surface.vertices) for surface in parts.values())])[:-1]
     return BuiltScene(
         portrait=portrait,
         eyewear=objects,
         label_eyewear=_labels(scene, objects),
-        dark_lenses=frozenset(
-            name for name in LENS_PARTS if name in parts and is_dark(parts[name].material)
-        ),
-        lens_ior={
-            name: (parts[name].material or Material()).ior for name in LENS_PARTS if name in parts
-        },
+        dark_lenses=frozenset(name for name, material in lenses.items() if is_dark(material)),
+        lenses=lenses,
         eyewear_points=np.concatenate([surface.vertices for surface in parts.values()]),
         eyewear_triangles=np.concatenate(
             [
@@ -147,9 +147,9 @@ def _labels(
     return copies
 
 
-def is_dark(material: Material | None) -> bool:
+def is_dark(material: Material) -> bool:
     """Whether a lens of this material hides what is behind it from the masks."""
-    if material is None or material.transmission < 0.5:
+    if not material.is_glass():
         return True
     return float(np.dot(material.mean_color(), REC709_LUMINANCE)) < CLEAR_LENS_TRANSMITTANCE
 
@@ -169,7 +169,7 @@ def save_blend(built: BuiltScene, path: Path) -> None:
 
 def _eyewear_material(name: str, surface: Surface) -> bpy.types.Material:
     material = surface.material or Material()
-    if name in LENS_PARTS and material.transmission >= 0.5:
+    if name in LENS_PARTS and material.is_glass():
         return shading.lens(name, material)
     return shading.frame(name, material)
 

@@ -199,20 +199,22 @@ def lens(name: str, material: Material) -> bpy.types.Material:
     gain = (1.0 - most) / (1.0 - bare)
     fresnel = shader.node("ShaderNodeFresnel", {"IOR": material.ior}).outputs[0]
     share = shader.math("ADD", shader.math("MULTIPLY", fresnel, gain), most - bare * gain, True)
-    # Not a Glass closure: that would tint the reflection as well.
-    refracted = shader.node(
-        "ShaderNodeBsdfRefraction", {"Color": tint, "Roughness": 0.0, "IOR": material.ior}
-    )
     hue = tuple(c / most for c in normal) if most else (1.0, 1.0, 1.0)
+    taken = shader.mix(share, (0.0, 0.0, 0.0), hue)
+    left = shader.mix(1.0, tint, shader.mix(1.0, (1.0, 1.0, 1.0), taken, "SUBTRACT"), "MULTIPLY")
     shown = shader.node("ShaderNodeValue")
     shown.name = _REFLECTIONS
     shown.outputs[0].default_value = 1.0
+    # Not a Glass closure: that would tint the reflection as well.
+    refracted = shader.node(
+        "ShaderNodeBsdfRefraction", {"Color": left, "Roughness": 0.0, "IOR": material.ior}
+    )
     reflected = shader.node(
         "ShaderNodeBsdfGlossy",
-        {"Color": shader.mix(shown.outputs[0], (0.0, 0.0, 0.0), hue), "Roughness": 0.0},
+        {"Color": shader.mix(shown.outputs[0], (0.0, 0.0, 0.0), taken), "Roughness": 0.0},
     )
     glass = shader.node(
-        "ShaderNodeMixShader", {0: share, 1: refracted.outputs[0], 2: reflected.outputs[0]}
+        "ShaderNodeAddShader", {0: refracted.outputs[0], 1: reflected.outputs[0]}
     ).outputs[0]
     if material.smudges:
         film = shader.node("ShaderNodeBsdfDiffuse", {"Color": (0.8, 0.8, 0.8)})

@@ -1,0 +1,118 @@
+"""Optional layers about lenses, each traced only where it can differ from `all`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+import bpy
+import numpy as np
+
+from pipeline.blender import labels, shading
+from pipeline.blender.layers import FaceLayer, influence, trace_layer
+from pipeline.blender.scene import BuiltScene
+from pipeline.blender.trace import trace
+from pipeline.catalog.finishes import LENSES
+from pipeline.pixels import Float32, Mask, dilated
+from pipeline.rendering import Extra, Guides, Rendering
+
+#: Finishes of `sunglasses`, one sample after another.
+SUNGLASSES = ("grey", "brown", "green", "grey_gradient", "brown_gradient", "silver_mirror")
+_WHITE = "label_white"
+
+
+def render_extras(built: BuiltScene, face: FaceLayer, rendering: Rendering) -> Rendering:
+    """The rendering with the optional layers that the spec asks for."""
+    wanted = built.portrait.spec.render.layers
+    extras: dict[str, Extra] = {}
+    if "no_reflection" in wanted:
+        extras["no_reflection"] = _no_reflection(built, rendering)
+    if "sunglasses" in wanted:
+        extras["sunglasses"] = _sunglasses(built, face, rendering)
+    transmittance = None
+    if "lens_transmittance" in wanted:
+        transmittance = _transmittance(built)
+    return replace(rendering, extras=extras, transmittance=transmittance)
+
+
+def _no_reflection(built: BuiltScene, rendering: Rendering) -> Extra:
+    """`all` with lenses that only take away what they would reflect."""
+    coverage = rendering.coverage
+    seen = dilated(coverage.lens_left + coverage.lens_right > 0, 1) & rendering.silhouette
+    shown = [_material(built, name) for name, lens in built.lenses.items() if lens.is_glass()]
+    for material in shown:
+        shading.show_reflections(material, False)
+    try:
+        return _extra(built, rendering, seen if shown else np.zeros_like(seen))
+    finally:
+        for material in shown:
+            shading.show_reflections(material, True)
+
+
+def _sunglasses(built: BuiltScene, face: FaceLayer, rendering: Rendering) -> Extra:
+    """`all` with dark lenses of the same form; `all` itself where they are dark already."""
+    if built.dark_lenses:
+        return _extra(built, rendering, np.zeros_like(rendering.silhouette))
+    spec = built.portrait.spec
+    finish = LENSES[SUNGLASSES[spec.index % len(SUNGLASSES)]]
+    worn = {name: _material(built, name) for name in built.lenses}
+    for name, material in built.lenses.items():
+        dark = replace(finish, ior=material.ior, smudges=material.smudges)
+        built.eyewear[name].data.materials[0] = shading.lens(f"{name}_dark", dark)
+    try:
+        return _extra(built, rendering, rendering.silhouette | influence(built, face))
+    finally:
+        for name, old in worn.items():
+            built.eyewear[name].data.materials[0] = old
+
+
+def _extra(built: BuiltScene, rendering: Rendering, where: Mask) -> Extra:
+    passes = trace_layer(built, "all", where)
+    color = passes["Combined"][..., :3]
+    guides = Guides(passes["Denoising Albedo"], passes["Denoising Normal"])
+    return Extra(np.where(where[..., None], color, rendering.layers["all"]), guides, where)
+
+
+def _transmittance(built: BuiltScene) -> Float32:
+    """(h, w, 3): the share of what is behind that a pixel's lenses let through; 1 elsewhere."""
+    portrait, white = built.portrait, shading.emission(_WHITE, (1.0, 1.0, 1.0))
+    shown = dict.fromkeys((*portrait.label_head.values(), *built.label_eyewear.values()), white)
+    for name, lens in built.lenses.items():
+        if lens.is_glass():
+            glass = shading.lens(f"label_{name}", lens)
+            shading.show_reflections(glass, False)
+            shown[built.label_eyewear[name]] = glass
+    with _dressed(shown), labels.labels_shown(built, hide_head=False):
+        portrait.scene.world = _white_world()
+        where = labels.outline(built)
+        seen = trace(portrait.scene, where)["Combined"][..., :3]
+    return np.where(where[..., None], np.clip(seen, 0.0, 1.0), np.float32(1.0))
+
+
+@contextmanager
+def _dressed(materials: Mapping[bpy.types.Object, bpy.types.Material]) -> Iterator[None]:
+    """Gives objects other materials for a while."""
+    slots = {obj.material_slots[0]: material for obj, material in materials.items()}
+    before = {slot: slot.material for slot in slots}
+    for slot, material in slots.items():
+        slot.material = material
+    try:
+        yield
+    finally:
+        for slot, material in before.items():
+            slot.material = material
+
+
+def _white_world() -> bpy.types.World:
+    world = bpy.data.worlds.get(_WHITE)
+    if world is None:
+        world = bpy.data.worlds.new(_WHITE)
+        if world.node_tree is None:
+            world.use_nodes = True
+        world.node_tree.nodes["Background"].inputs["Color"].default_value = (1.0, 1.0, 1.0, 1.0)
+    return world
+
+
+def _material(built: BuiltScene, name: str) -> bpy.types.Material:
+    return built.eyewear[name].data.materials[0]
