@@ -272,7 +272,7 @@ def test_shadow_bent_and_dimmed_is_what_is_seen_through_a_lens(dressed):
     )
     # A lens of 30 px is minified, which warping a finished picture cannot repeat to the byte.
     assert np.abs(change).mean() < 8.0
-    assert np.abs(change).mean() < 0.6 * np.abs(straight).mean()
+    assert np.abs(change).mean() < 0.75 * np.abs(straight).mean()
     assert np.abs(change.mean(axis=0)).max() < 2.0
 
 
