@@ -25,6 +25,7 @@ EYEWEAR_PARTS = (
     "temple_right",
     "lens_left",
     "lens_right",
+    "brows",
 )
 LENS_PARTS = ("lens_left", "lens_right")
 TEMPLE_PARTS = ("temple_left", "temple_right")
@@ -172,8 +173,8 @@ class Eyewear:
 
     parts: keys out of `EYEWEAR_PARTS`. `holes` is the number of openings that the
     frame closes all round, seen from the front with temples hidden: 2 for full rims, 3 with a
-    double bridge, 0 for rimless. `part_confidence`: how sure it is, 0..1, that a part is what its
-    key says; empty where parts are known.
+    double bridge, 0 for rimless and half rims. `part_confidence`: how sure it is, 0..1, that a part
+    is what its key says; empty where parts are known.
     """
 
     name: str

@@ -13,6 +13,8 @@ from scipy import ndimage
 
 from pipeline.catalog.data import data_path
 from pipeline.catalog.eyewear import LIMITS, build_eyewear, load_design
+from pipeline.catalog.lenses import count_holes
+from pipeline.catalog.outline import rounded_polygon
 from pipeline.errors import AssetError
 from pipeline.geometry import EYEWEAR_PARTS, LENS_PARTS, TEMPLE_PARTS
 
@@ -49,8 +51,17 @@ def flat_lens(eyewear, choice, side="left"):
 
 def test_there_are_the_designs_a_person_would_name():
     assert {"round", "rectangle", "square", "aviator", "cat_eye", "rimless"} <= set(NAMES)
-    assert len(NAMES) >= 8
-    assert all(load_design(FOLDER / f"{n}.yaml").name == n for n in NAMES)
+    assert {"oval", "pilot", "browline", "half_rim", "hexagonal", "oversize", "wrap"} <= set(NAMES)
+    assert len(NAMES) >= 24
+    designs = [load_design(FOLDER / f"{n}.yaml") for n in NAMES]
+    assert [d.name for d in designs] == NAMES
+    assert len({d.title for d in designs}) == len(designs)
+    for key, kinds in (
+        ("construction", {"acetate", "metal", "rimless", "half_rim", "browline"}),
+        ("bridge", {"saddle", "keyhole", "arch", "double"}),
+        ("rim", {None, "above", "below"}),
+    ):
+        assert {getattr(d, key) for d in designs} == kinds
 
 
 def test_every_body_is_closed_and_looks_outward(built):
@@ -111,17 +122,23 @@ def test_temple_sizes_are_those_of_adults(built):
     assert 115 < inner[0].min() - inner[1].max() < 150
 
 
+FRONT_PARTS = ("rims", "brows", "bridge", "pads")
+
+
 def test_holes_counted_on_a_picture_from_the_front(built):
-    _, _, eyewear = built
-    picture = front_picture(eyewear, ("rims", "bridge", "pads"))
+    design, _, eyewear = built
+    picture = front_picture(eyewear, FRONT_PARTS)
     frame = picture.sum()
     labels, count = ndimage.label(~picture)
     edge = set(labels[0]) | set(labels[-1]) | set(labels[:, 0]) | set(labels[:, -1])
     sizes = ndimage.sum_labels(~picture, labels, range(1, count + 1))
     # The loop of a pad arm closes a far smaller gap than a lens.
     large = [i for i, size in enumerate(sizes, 1) if size > 0.2 * frame and i not in edge]
-    assert len(large) == (0 if eyewear.name == "rimless" else 2)
-    assert eyewear.holes == len(large) + (eyewear.name == "aviator")
+    assert len(large) == (0 if design.construction in ("rimless", "half_rim") else 2)
+    assert eyewear.holes == len(large) + (design.bridge == "double")
+    # The gap of a double bridge is smaller than a lens, yet a hole.
+    front = [eyewear.parts[part] for part in FRONT_PARTS if part in eyewear.parts]
+    assert count_holes(front) == eyewear.holes
 
 
 def front_picture(eyewear, parts, px_per_mm=5):
@@ -136,11 +153,15 @@ def front_picture(eyewear, parts, px_per_mm=5):
     return np.asarray(image)
 
 
-@pytest.mark.parametrize(
-    "built", [(n, s) for n in NAMES if n != "rimless" for s in (None, 0, 7)], indirect=True, ids=str
-)
-def test_lens_edges_lie_within_the_rim(built):
-    _, choice, eyewear = built
+def designed(**wanted):
+    """Values of `built` for the designs that have these values."""
+    designs = {name: load_design(FOLDER / f"{name}.yaml") for name in NAMES}
+    names = [n for n, d in designs.items() if all(getattr(d, k) in v for k, v in wanted.items())]
+    return [(name, seed) for name in names for seed in (None, 0, 7)]
+
+
+def lens_edge(eyewear, choice):
+    """Of the left lens in 48 directions, the outermost vertex, and it about the box's centre."""
     flat = flat_lens(eyewear, choice)
     vertices = eyewear.parts["lens_left"].vertices
     centred = (flat - (flat.max(0) + flat.min(0)) / 2)[:, :2]
@@ -148,9 +169,73 @@ def test_lens_edges_lie_within_the_rim(built):
     radius = np.hypot(*centred.T)
     inside = [np.flatnonzero(sector == k) for k in np.unique(sector)]
     edge = np.array([i[np.argmax(radius[i])] for i in inside])
+    return vertices[edge], centred[edge]
+
+
+@pytest.mark.parametrize(
+    "built",
+    designed(construction={"acetate", "metal", "half_rim", "browline"}),
+    indirect=True,
+    ids=str,
+)
+def test_lens_edges_lie_within_the_rim(built):
+    design, choice, eyewear = built
+    edge, flat = lens_edge(eyewear, choice)
+    if design.construction == "half_rim":
+        edge = edge[flat[:, 1] * (1 if design.rim == "above" else -1) > 0.5]
     bodies = mesh_of(eyewear.parts["rims"]).split()
     rim = max((b for b in bodies if b.bounds[1][0] > 20), key=lambda b: np.ptp(b.bounds[:, 1]))
-    assert rim.contains(vertices[edge]).all()
+    assert rim.contains(edge).all()
+
+
+@pytest.mark.parametrize("built", designed(construction={"half_rim"}), indirect=True, ids=str)
+def test_half_rims_are_open_on_their_other_side(built):
+    design, choice, eyewear = built
+    edge, flat = lens_edge(eyewear, choice)
+    away = flat[:, 1] * (-1 if design.rim == "above" else 1) / (choice["lens_height_mm"] / 2)
+    frame = np.concatenate([eyewear.parts[part].vertices for part in ("rims", "bridge")])
+    gap = np.linalg.norm(edge[:, None] - frame, axis=2).min(axis=1)
+    assert (away > 0.75).sum() >= 10
+    assert gap[away > 0.75].min() > 2.0
+    assert gap[away < 0].max() < 1.6
+
+
+@pytest.mark.parametrize("built", designed(construction={"browline"}), indirect=True, ids=str)
+def test_browlines_are_heavy_above_and_thin_below(built):
+    _, choice, eyewear = built
+    middle = eyewear.parts["lens_left"].vertices.mean(axis=0)
+    picture = front_picture(eyewear, FRONT_PARTS)
+    column = picture[:, round((middle[0] + 85) * 5)]
+    height = round((40 - middle[1]) * 5)
+    above, below = column[:height].sum() / 5, column[height:].sum() / 5
+    assert below == pytest.approx(choice["rim_width_mm"], abs=0.4)
+    assert above > 2.5 * below
+    brows = eyewear.parts["brows"]
+    assert brows.material.metallic == 0.0 < eyewear.parts["rims"].material.metallic
+    assert brows.material == eyewear.parts["temple_left"].material
+    # The rim stands within the depth of the brow that holds it.
+    near = np.abs(brows.vertices[:, :2] - middle[:2] - (0, choice["lens_height_mm"] / 2)) < (3, 5)
+    held = np.abs(eyewear.parts["rims"].vertices[:, :2] - middle[:2]) < (3, 60)
+    held &= eyewear.parts["rims"].vertices[:, 1:2] > middle[1]
+    depths = [
+        part[where.all(axis=1), 2]
+        for part, where in (
+            (brows.vertices, near), (eyewear.parts["rims"].vertices, held)
+        )
+    ]  # fmt: skip
+    assert depths[0].min() < depths[1].min() < depths[1].max() < depths[0].max()
+
+
+def test_temples_hang_on_their_hinges_and_pads_on_their_arms(built):
+    design, _, eyewear = built
+    pin = eyewear.hinge_left.origin
+    assert any(b.contains([pin])[0] for b in mesh_of(eyewear.parts["rims"]).split())
+    temple = eyewear.parts["temple_left"].vertices
+    assert np.linalg.norm(temple - pin, axis=1).min() < 5.0
+    if design.pads == "arms":
+        arms = eyewear.parts["rims"].vertices
+        rest = eyewear.anchors.nose_left
+        assert np.linalg.norm(arms - rest, axis=1).min() < 3.0
 
 
 def test_anchors_lie_on_the_parts_that_rest_there(built):
@@ -188,9 +273,32 @@ def test_left_is_plus_x_and_right_its_mirror_image(built):
 def test_lower_edge_is_nearer_to_the_face_and_temples_run_back(built):
     _, choice, eyewear = built
     lens = eyewear.parts["lens_left"].vertices
+    # Towards the temple a lens falls back, so low and high are those beside its middle.
+    lens = lens[np.abs(lens[:, 0] - (lens[:, 0].max() + lens[:, 0].min()) / 2) < 6]
     low, high = lens[np.argmin(lens[:, 1])], lens[np.argmax(lens[:, 1])]
     assert low[2] < high[2]
     assert eyewear.parts["temple_left"].vertices[:, 2].min() < -choice["length_to_bend_mm"] - 15
+
+
+def test_metal_of_a_browline_must_be_known(tmp_path):
+    text = (FOLDER / "browline.yaml").read_text()
+    (tmp_path / "browline.yaml").write_text(text.replace("metal: gold", "metal: golt"))
+    with pytest.raises(AssetError, match=r"\$\.metal: unknown finish 'golt'.*'gold'"):
+        load_design(tmp_path / "browline.yaml")
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_corners_of_a_polygon_are_rounded_and_its_sides_straight(turn):
+    square = [(1, 1), (-1, 1), (-1, -1), (1, -1)][::turn]
+    curve = rounded_polygon(square, 0.25)
+    x, y = curve.T
+    assert np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)) > 0
+    assert np.allclose([curve.min(axis=0), curve.max(axis=0)], [(-1, -1), (1, 1)])
+    # A parabola between points a quarter of the side, 0.5, from the corner passes it in the middle
+    # at a quarter of that from either side.
+    assert np.abs(curve).min(axis=1).max() == pytest.approx(1 - 0.125, abs=0.01)
+    near = np.abs(curve).min(axis=1) < 0.5 + 1e-9
+    assert np.allclose(np.abs(curve[near]).max(axis=1), 1.0)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -230,6 +338,12 @@ def test_narrowing_one_range_moves_no_other_number(tmp_path):
         ("superellipse: 2.0", "superelipse: 2.0", r"\$\.lens_shape.*superellipse"),
         ("[gold,", "[golt,", r"\$\.frame.*'gold'"),
         ("{superellipse", "{superellipse: [", r"not valid YAML"),
+        ("{superellipse: 2.0}", "{}", r"lens_shape.*'corners'"),
+        ("{superellipse: 2.0}", "{superellipse: 2.0, points: []}", r"\$\.lens_shape"),
+        ("construction: metal", "construction: half_rim", r"\$\.rim: for a half_rim frame"),
+        ("construction: metal", "construction: browline", r"\$\.metal: for a browline frame"),
+        ("pads: arms", "pads: arms\nrim: above", r"\$\.rim: for a half_rim frame"),
+        ("pads: arms", "pads: arms\nrim: left", r"\$\.rim"),
     ],
 )
 def test_a_faulty_design_is_refused_in_one_line(tmp_path, old, new, expected):

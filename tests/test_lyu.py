@@ -159,15 +159,16 @@ def test_layers_are_the_stored_bytes_and_masks_are_grey(varied: Path, tmp_path: 
     ("index", "name"),
     [
         (0, "img-Glass000-3-2_mouth_open-1-studio_s000000-007"),
-        (1, "img-Glass005-1-2_mouth_open-1-studio_s000001-359"),
-        (2, "img-Glass001-3-2_mouth_open-3-my_light_1k_s000002-007"),
+        (1, "img-Glass022-1-2_mouth_open-1-studio_s000001-359"),
+        (2, "img-Glass004-3-2_mouth_open-3-my_light_1k_s000002-007"),
         (3, "img-Glass000-3-1_neutral-0-city_s000003-007"),
     ],
 )
 def test_names_of_known_samples(index: int, name: str, tmp_path: Path) -> None:
     """Numbers of glasses are places in the sorted built-in catalogue; nose 0.5 is node 1."""
     names = {path.stem for path in (Path(__file__).parent.parent / "assets/eyewear").glob("*.yaml")}
-    assert sorted(names)[:6] == ["aviator", "cat_eye", "panto", "rectangle", "rimless", "round"]
+    known = {"aviator": 0, "cat_eye": 4, "round": 22}
+    assert {name: sorted(names).index(name) for name in known} == known
     export(dataset(tmp_path / "set", VARIED[index]), tmp_path / "lyu")
     assert {path.name.rsplit("-", 1)[0] for path in (tmp_path / "lyu").glob("*.png")} == {name}
 

@@ -4,8 +4,9 @@ Numbers are those an optician writes down. Lens width and height are the sides o
 a lens and the bridge is the shortest distance between the two boxes (boxing system, ISO 8624);
 the temple length runs from the hinge pin along the temple to its tip, the length to bend from
 the pin to where the temple rests on the ear. Retail frames for adults run from about 44 to 60 mm
-lens width, 14 to 24 mm bridge and 135 to 150 mm temple ("52-18-145"), face form 3 to 10 degrees,
-pantoscopic tilt 4 to 12 degrees and base curve 2 to 8 dioptres.
+lens width, 14 to 24 mm bridge and 135 to 150 mm temple ("52-18-145"), face form 3 to 10 degrees
+(sports frames 15 to 25), pantoscopic tilt 4 to 12 degrees and base curve 2 to 8 dioptres. Of the
+lens heights, readers have from 22 mm and oversize sunglasses up to 56.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.catalog import fittings, frames
+from pipeline.catalog import fittings, frames, halfrims
 from pipeline.catalog.finishes import FRAMES, LENSES, PADS, TIP, frame_material
 from pipeline.catalog.optics import lens_form
 from pipeline.catalog.outline import (
@@ -27,11 +28,12 @@ from pipeline.catalog.outline import (
     Front,
     closed_spline,
     outline_from_curve,
+    rounded_polygon,
     superellipse,
 )
 from pipeline.catalog.sweep import Body, join
 from pipeline.errors import AssetError
-from pipeline.geometry import Anchors, Eyewear, Hinge, Material, Surface
+from pipeline.geometry import Anchors, Eyewear, FloatArray, Hinge, Material, Surface
 from pipeline.spec import Frozen, Name, first_fault
 from pipeline.yamlfile import read_yaml
 
@@ -46,7 +48,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "length_to_bend_mm": (80, 115),
     "rim_width_mm": (0.8, 9),
     "rim_depth_mm": (1.2, 8),
-    "wrap_deg": (0, 18),
+    "wrap_deg": (0, 26),
     "pantoscopic_tilt_deg": (0, 18),
     "temple_bend_deg": (15, 65),
     "temple_height_mm": (1.5, 22),
@@ -94,8 +96,9 @@ Point = tuple[float, float]
 class LensShape(Frozen):
     """Outline of the left lens seen from the front, x towards the ear; scaled to the lens box.
 
-    Either the exponent of a superellipse (2 is a circle or ellipse, 4 nearly a rectangle) or
-    control points of a smooth closed curve.
+    Either the exponent of a superellipse (2 is a circle or ellipse, 4 nearly a rectangle), or
+    control points of a smooth closed curve, or the corners of a polygon, rounded over a share of
+    its sides.
     """
 
     # YAML has lists where these have tuples.
@@ -103,16 +106,31 @@ class LensShape(Frozen):
 
     superellipse: float | None = Field(default=None, ge=1.6, le=12)
     points: tuple[Point, ...] | None = Field(default=None, min_length=5, max_length=64)
+    corners: tuple[Point, ...] | None = Field(default=None, min_length=3, max_length=64)
+    rounding: float = Field(default=0.25, ge=0.05, le=0.5)
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> LensShape:
-        if (self.superellipse is None) == (self.points is None):
-            raise ValueError("give either 'superellipse' or 'points'")
+    def _one_of_these(self) -> LensShape:
+        given = [v is not None for v in (self.superellipse, self.points, self.corners)]
+        if sum(given) != 1:
+            raise ValueError("give one of 'superellipse', 'points' and 'corners'")
         return self
+
+    def curve(self) -> FloatArray:
+        """(m, 2) closed, counter-clockwise, of any size."""
+        if self.superellipse is not None:
+            return superellipse(self.superellipse)
+        if self.corners is not None:
+            return rounded_polygon(self.corners, self.rounding)
+        return closed_spline(self.points or ())
 
 
 class Design(Frozen):
-    """A design of eyewear: every number a (low, high) range, scalars with low equal to high."""
+    """A design of eyewear: every number a (low, high) range, scalars with low equal to high.
+
+    rim: which half of the lens a half rim runs along. metal: finish of the rims and bridge of a
+    browline, whose `frame` is the acetate of brow bars and temples.
+    """
 
     # YAML has lists where these have tuples.
     model_config = ConfigDict(strict=False)
@@ -120,10 +138,12 @@ class Design(Frozen):
     name: Name
     title: str
     licence: str
-    construction: Literal["acetate", "metal", "rimless"]
+    construction: Literal["acetate", "metal", "rimless", "half_rim", "browline"]
     lens_shape: LensShape
     bridge: Literal["saddle", "keyhole", "arch", "double"]
     pads: Literal["moulded", "arms"]
+    rim: Literal["above", "below"] | None = None
+    metal: str | None = None
     frame: tuple[str, ...] = Field(min_length=1)
     lenses: tuple[str, ...] = Field(min_length=1)
     lens_width_mm: Range
@@ -168,15 +188,28 @@ class Design(Frozen):
                 )
         _known("frame", self.frame, FRAMES)
         _known("lenses", self.lenses, LENSES)
-        fits = {"acetate": {"saddle", "keyhole"}, "metal": {"arch", "double"}, "rimless": {"arch"}}
-        if self.bridge not in fits[self.construction]:
-            known = " or ".join(sorted(fits[self.construction]))
+        fits = {"acetate": {"saddle", "keyhole"}, "metal": {"arch", "double"}}
+        bridges = fits.get(self.construction, {"arch"})
+        if self.bridge not in bridges:
+            known = " or ".join(sorted(bridges))
             raise ValueError(f"bridge: a {self.construction} frame has {known}")
         if (self.pads == "moulded") != (self.construction == "acetate"):
-            raise ValueError("pads: 'moulded' for acetate, 'arms' for metal and rimless frames")
+            raise ValueError("pads: 'moulded' for acetate, 'arms' for all other frames")
+        for key, only in (("rim", "half_rim"), ("metal", "browline")):
+            if (getattr(self, key) is None) == (self.construction == only):
+                raise ValueError(f"{key}: for a {only} frame, and for no other")
+        if self.metal is not None:
+            _known("metal", (self.metal,), FRAMES)
         if self.temple_length_mm[0] < self.length_to_bend_mm[1] + 25:
             raise ValueError("temple_length_mm: at least 25 mm more than length_to_bend_mm")
         return self
+
+    @property
+    def holes(self) -> int:
+        """Openings that the front closes all round; see `Eyewear`."""
+        if self.construction in ("rimless", "half_rim"):
+            return 0
+        return 3 if self.bridge == "double" else 2
 
     def draw(self, rng: np.random.Generator) -> dict[str, float | str]:
         """One pair: every number of `LIMITS`, uniform in its range, and 'frame' and 'lenses'.
@@ -246,12 +279,18 @@ def build_eyewear(design: Design, choice: Choice) -> Eyewear:
     """
     plan = _plan(design, choice)
     finish, tint = _finish(choice, "frame", FRAMES), _finish(choice, "lenses", LENSES)
-    material = frame_material(finish)
+    material = metal = frame_material(finish)
     rimless = design.construction == "rimless"
+    brows: list[Body] = []
     if design.construction == "acetate":
         front = frames.acetate_front(plan, design.bridge == "keyhole")
     elif rimless:
         front = frames.rimless_front(plan)
+    elif design.construction == "half_rim":
+        front = halfrims.half_rim_front(plan, design.rim == "above")
+    elif design.construction == "browline":
+        front, brows = halfrims.browline_front(plan)
+        metal = frame_material(str(design.metal))
     else:
         front = frames.metal_front(plan, design.bridge == "double")
     pad, nose, away = fittings.nose_pad(plan, design.pads == "moulded")
@@ -259,7 +298,7 @@ def build_eyewear(design: Design, choice: Choice) -> Eyewear:
     if design.pads == "arms":
         rims += frames.both(frames.pad_arm(plan, nose + 2.2 * away, away, rimless))
     where = (plan, front.hinge, front.temple_x, front.temple_start)
-    if design.construction == "acetate":
+    if design.construction in ("acetate", "browline"):
         temple, ear = fittings.acetate_temple(*where)
         left, right = _pair(temple, material)
     else:
@@ -268,12 +307,15 @@ def build_eyewear(design: Design, choice: Choice) -> Eyewear:
             _tipped(b, s, finish) for b, s in zip(*map(frames.both, (bar, sleeve)), strict=True)
         )
     pad_material = material if design.pads == "moulded" else PADS
-    parts = {"rims": _surface(join(rims), material)}
+    parts = {"rims": _surface(join(rims), metal)}
     if front.bridge:
-        parts["bridge"] = _surface(join(front.bridge), material)
+        parts["bridge"] = _surface(join(front.bridge), metal)
+    if brows:
+        parts["brows"] = _surface(join(brows), material)
     parts["pads"] = _surface(join(frames.both(pad)), pad_material)
     parts["temple_left"], parts["temple_right"] = left, right
-    lens = fittings.lens(plan, bevelled=not rimless)
+    # Edges in no groove, or in one for a cord, are flat.
+    lens = fittings.lens(plan, bevelled=design.construction not in ("rimless", "half_rim"))
     glass = replace(LENSES[tint], ior=plan.lens.index, smudges=plan["smudges"])
     parts["lens_left"], parts["lens_right"] = _pair(lens, glass)
     parts = {name: _placed(part, plan["pattern_mm"]) for name, part in parts.items()}
@@ -285,7 +327,7 @@ def build_eyewear(design: Design, choice: Choice) -> Eyewear:
         anchors=Anchors(ear, ear * flip, nose, nose * flip),
         hinge_left=Hinge(front.hinge, up),
         hinge_right=Hinge(front.hinge * flip, up),
-        holes=0 if rimless else 3 if design.bridge == "double" else 2,
+        holes=design.holes,
     )
 
 
@@ -307,12 +349,7 @@ def _check_choice(design: Design, choice: Choice) -> None:
 def _plan(design: Design, choice: Choice) -> frames.Plan:
     _check_choice(design, choice)
     n = {key: float(choice[key]) for key in LIMITS}
-    shape = design.lens_shape
-    curve = (
-        superellipse(shape.superellipse)
-        if shape.superellipse is not None
-        else closed_spline(shape.points or ())
-    )
+    curve = design.lens_shape.curve()
     outline = outline_from_curve(curve, n["lens_width_mm"], n["lens_height_mm"])
     front = Front(
         half_bridge=n["bridge_mm"] / 2,

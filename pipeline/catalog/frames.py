@@ -1,5 +1,7 @@
 """Fronts of eyewear: acetate cut from one sheet, metal rims, and drilled rimless lenses.
 
+Half rims and brow bars are in `halfrims`.
+
 A front is built for the wearer's left and mirrored, so it is symmetric to the last bit.
 """
 
@@ -33,6 +35,8 @@ FloatArray = NDArray[np.float64]
 #: How far the lens reaches into the groove of a rim, mm. Grooves of retail frames are about 0.5 to
 #: 0.7 mm deep.
 GROOVE_MM = 0.6
+#: Where an acetate temple begins, mm behind its pin: it butts against the end piece.
+BUTT_START_MM = -3.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +96,18 @@ def acetate_front(plan: Plan, keyhole: bool) -> FrontParts:
     height = plan["endpiece_height_mm"]
     level = np.abs(contour[:, 1] - height) < 0.35 * plan["temple_height_mm"]
     outer_x = float(contour[level, 0].max())
-    half_depth = plan["rim_depth_mm"] / 2
+    barrel, hinge, temple_x = butt_hinge(plan, outer_x, plan["rim_depth_mm"] / 2)
+    return FrontParts([body, *both(barrel)], [], hinge, temple_x, BUTT_START_MM)
+
+
+def butt_hinge(plan: Plan, outer_x: float, half_depth: float) -> tuple[Body, FloatArray, float]:
+    """Hinge behind an acetate end piece that ends at flat x `outer_x`: barrel, pin, temple's x."""
+    height, thick = plan["endpiece_height_mm"], plan["temple_thickness_mm"]
     back = plan.front.place(outer_x - 1.0, height, -half_depth)
-    thick = plan["temple_thickness_mm"]
     temple_x = float(plan.front.place(outer_x, height, -half_depth)[0]) - 0.35 - thick / 2
     hinge = np.array([temple_x - thick / 2 - 0.4, back[1], back[2] - 1.8])
     barrel = cylinder(hinge, (0, 1, 0), 1.2, min(6.0, plan["temple_height_mm"] - 1.0))
-    return FrontParts([body, *both(barrel)], [], hinge, temple_x, -3.4)
+    return barrel, hinge, temple_x
 
 
 def _contour(plan: Plan, keyhole: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -137,8 +146,16 @@ def _outside(plan: Plan, x: FloatArray, y: FloatArray, keyhole: bool) -> FloatAr
     half_bridge = plan.front.half_bridge
     rim = _rim_distance(plan, x - plan.centre_x, y)
     drop = y - plan["bridge_height_mm"] + 0.012 * x**2
-    bridge = _box(x, drop, half_bridge, plan["bridge_thickness_mm"] / 2, 0.5)
-    front = _smooth_min(rim, bridge, 4.5)
+    bridge = box_distance(x, drop, half_bridge, plan["bridge_thickness_mm"] / 2, 0.5)
+    front = smooth_min(rim, bridge, 4.5)
+    front = smooth_min(front, end_distance(plan, x, y), 6.0)
+    if keyhole:
+        front = _cut_keyhole(plan, front, x, y)
+    return front
+
+
+def end_distance(plan: Plan, x: FloatArray, y: FloatArray) -> FloatArray:
+    """About the distance in mm from flat points (n,) to an acetate end piece; inside negative."""
     rise = np.deg2rad(plan["endpiece_rise_deg"])
     length = plan["endpiece_mm"] + plan["rim_width_mm"] + 8.0
     tip_x = plan.centre_x + plan["lens_width_mm"] / 2 + plan["endpiece_mm"] + plan["rim_width_mm"]
@@ -147,11 +164,7 @@ def _outside(plan: Plan, x: FloatArray, y: FloatArray, keyhole: bool) -> FloatAr
     dx, dy = x - mid_x, y - mid_y
     along, across = dx * np.cos(rise) + dy * np.sin(rise), dy * np.cos(rise) - dx * np.sin(rise)
     half_high = plan["temple_height_mm"] / 2 + 0.9
-    end = _box(along, across, length / 2, half_high, 2.0)
-    front = _smooth_min(front, end, 6.0)
-    if keyhole:
-        front = _cut_keyhole(plan, front, x, y)
-    return front
+    return box_distance(along, across, length / 2, half_high, 2.0)
 
 
 def _cut_keyhole(plan: Plan, front: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
@@ -159,13 +172,13 @@ def _cut_keyhole(plan: Plan, front: FloatArray, x: FloatArray, y: FloatArray) ->
     low = plan["bridge_height_mm"] - plan["bridge_thickness_mm"] / 2
     radius = 0.2 * plan["bridge_mm"]
     centre = low - 0.7 * radius
-    fill = _box(x, y - low + 4.0, plan.front.half_bridge, 5.0, 0.5)
-    front = _smooth_min(front, fill, 4.0)
+    fill = box_distance(x, y - low + 4.0, plan.front.half_bridge, 5.0, 0.5)
+    front = smooth_min(front, fill, 4.0)
     hole = np.hypot(x, y - centre) - radius
     slope = 0.55
     wedge = (np.abs(x) - 0.74 * radius + slope * (y - centre + 0.7 * radius)) / np.hypot(1, slope)
     wedge = np.maximum(wedge, y - centre)
-    return -_smooth_min(-front, _smooth_min(hole, wedge, 2.2), 1.2)
+    return -smooth_min(-front, smooth_min(hole, wedge, 2.2), 1.2)
 
 
 def _rim_distance(plan: Plan, u: FloatArray, v: FloatArray) -> FloatArray:
@@ -174,6 +187,14 @@ def _rim_distance(plan: Plan, u: FloatArray, v: FloatArray) -> FloatArray:
     # However thick the frame, the nose must pass between the rims.
     slim = max(0.0, 0.8 * plan["rim_width_mm"] - 2.2)
     width = plan["rim_width_mm"] - GROOVE_MM - slim * nasal + plan["brow_mm"] * rise**1.5
+    return edge_distance(plan, width, u, v)
+
+
+def edge_distance(plan: Plan, width: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
+    """About the distance in mm from (n,) points about the lens centre to a curve round the lens.
+
+    The curve lies `width` mm, one a sample of the outline, outside it; within it is negative.
+    """
     edge = plan.outline.points + width[:, None] * plan.outline.normals
     own, radius = np.arctan2(edge[:, 1], edge[:, 0]), np.hypot(edge[:, 0], edge[:, 1])
     cosine = np.abs(np.sum(edge * plan.outline.normals, axis=1)) / radius
@@ -183,13 +204,17 @@ def _rim_distance(plan: Plan, u: FloatArray, v: FloatArray) -> FloatArray:
     return outside * np.interp(angle, own, cosine, period=2 * np.pi)
 
 
-def _box(x: FloatArray, y: FloatArray, half_x: float, half_y: float, round_: float) -> FloatArray:
+def box_distance(
+    x: FloatArray, y: FloatArray, half_x: float, half_y: float, round_: float
+) -> FloatArray:
+    """mm from points to a box about 0 with corners rounded by `round_` mm; inside negative."""
     qx, qy = np.abs(x) - half_x + round_, np.abs(y) - half_y + round_
     beyond = np.hypot(np.maximum(qx, 0), np.maximum(qy, 0))
     return beyond + np.minimum(np.maximum(qx, qy), 0) - round_
 
 
-def _smooth_min(a: FloatArray, b: FloatArray, reach: float) -> FloatArray:
+def smooth_min(a: FloatArray, b: FloatArray, reach: float) -> FloatArray:
+    """The lesser of two distances; where they are within `reach` mm, less, as if by a fillet."""
     h = np.maximum(reach - np.abs(a - b), 0.0) / reach
     return np.minimum(a, b) - h**2 * reach / 4
 
@@ -254,23 +279,28 @@ def _weld_mirror(half: Body) -> Body:
 
 def metal_front(plan: Plan, double: bool) -> FrontParts:
     """Wire rims, a bridge of one or two bars, and end pieces bent back to the hinges."""
-    width, depth = plan["rim_width_mm"], plan["rim_depth_mm"]
-    middle = width / 2 - GROOVE_MM
-    centre = plan.outline.offset(middle)[::5]
-    normal = plan.outline.normals[::5]
-    profile = rounded_rect(width, depth, 0.35 * min(width, depth))[0]
-    rim = ring_body(
-        plan.on_lens(centre[:, None] + profile[:, :1] * normal[:, None], profile[None, :, 1])
-    )
+    middle = plan["rim_width_mm"] / 2 - GROOVE_MM
+    rim = wire_rim(plan)
     start = plan.outline.at_height(plan["endpiece_height_mm"], middle, temporal=True)
-    end, hinge, temple_x = _end_piece(plan, start, 0.0)
-    bridge = [_bar(plan, middle, plan["bridge_height_mm"], plan["bridge_arch_mm"])]
+    end, hinge, temple_x = end_piece(plan, start, 0.0)
+    bridge = [bar(plan, middle, plan["bridge_height_mm"], plan["bridge_arch_mm"])]
     if double:
-        bridge.append(_bar(plan, middle, 0.40 * plan["lens_height_mm"], 0.6))
+        bridge.append(bar(plan, middle, 0.40 * plan["lens_height_mm"], 0.6))
     return FrontParts([*both(rim), *both(end)], bridge, hinge, temple_x, 0.3)
 
 
-def _bar(plan: Plan, offset: float, height: float, arch: float) -> Body:
+def wire_rim(plan: Plan) -> Body:
+    """Metal all round the left lens, which stands in its groove."""
+    width, depth = plan["rim_width_mm"], plan["rim_depth_mm"]
+    centre = plan.outline.offset(width / 2 - GROOVE_MM)[::5]
+    normal = plan.outline.normals[::5]
+    profile = rounded_rect(width, depth, 0.35 * min(width, depth))[0]
+    return ring_body(
+        plan.on_lens(centre[:, None] + profile[:, :1] * normal[:, None], profile[None, :, 1])
+    )
+
+
+def bar(plan: Plan, offset: float, height: float, arch: float) -> Body:
     """A bridge bar between the rims at flat height `height`, arched up and a little forward."""
     foot = plan.outline.at_height(height, offset, temporal=False)
     return _bridge(plan, plan.centre_x + foot[0], foot[1], arch, 0.0, 0.8)
@@ -288,7 +318,7 @@ def _bridge(
     return tube_body(sweep(path, rounded_rect(0.85 * thick, thick, 0.4 * thick)[0], (0, 1, 0)))
 
 
-def _end_piece(plan: Plan, start: FloatArray, depth: float) -> tuple[Body, FloatArray, float]:
+def end_piece(plan: Plan, start: FloatArray, depth: float) -> tuple[Body, FloatArray, float]:
     """Bar from `start` on the left lens out and round to the hinge; pin (3,), temple's x."""
     foot = plan.on_lens(start, depth)
     out_x = float(plan.on_lens(start)[0]) + plan["endpiece_mm"]
@@ -320,7 +350,7 @@ def rimless_front(plan: Plan) -> FrontParts:
     temporal = plan.outline.at_height(plan["endpiece_height_mm"], -inset, temporal=True)
     nasal = plan.outline.at_height(plan["bridge_height_mm"], -inset, temporal=False)
     lift = float(plan.lens_depths(temporal)[0]) + 0.45 * plan["temple_thickness_mm"]
-    end, hinge, temple_x = _end_piece(plan, temporal, lift)
+    end, hinge, temple_x = end_piece(plan, temporal, lift)
     foot = float(plan.centre_x + nasal[0])
     raised = float(plan.lens_depths(nasal)[0]) + 0.4 * plan["bridge_thickness_mm"]
     bridge = _bridge(plan, foot, nasal[1], plan["bridge_arch_mm"], raised, 0.3)
@@ -339,6 +369,11 @@ def _screw(plan: Plan, at: FloatArray) -> Body:
     return join([cylinder((front + back) / 2, axis, 0.75, length), nut])
 
 
+def arm_height(plan: Plan) -> float:
+    """Flat y at which the arm of a pad leaves a metal rim."""
+    return -plan["pad_drop_mm"] + 4.5
+
+
 def pad_arm(plan: Plan, pad: FloatArray, behind: FloatArray, rimless: bool) -> Body:
     """Wire from the left rim (or the bridge's foot) in a loop to a pad; points (3,) mm.
 
@@ -349,7 +384,7 @@ def pad_arm(plan: Plan, pad: FloatArray, behind: FloatArray, rimless: bool) -> B
         root = plan.on_lens(foot, plan.lens_depths(foot)[1] - 0.3)
     else:
         offset = plan["rim_width_mm"] / 2 - GROOVE_MM
-        foot = plan.outline.at_height(-plan["pad_drop_mm"] + 4.5, offset, temporal=False)
+        foot = plan.outline.at_height(arm_height(plan), offset, temporal=False)
         root = plan.on_lens(foot, -plan["rim_depth_mm"] / 2 + 0.3)
     span = pad - root
     loop = root + span * (0.1, -0.25, 0.45) + behind * 0.4

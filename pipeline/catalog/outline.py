@@ -45,9 +45,13 @@ class Outline:
 
     def at_height(self, y: float, distance: float, temporal: bool) -> FloatArray:
         """(2,) mm, where the outline moved outward by `distance` passes height `y`."""
+        return np.asarray(self.offset(distance)[self.index_at(y, distance, temporal)])
+
+    def index_at(self, y: float, distance: float, temporal: bool) -> int:
+        """Which sample, moved outward by `distance`, is nearest to height `y` on that side."""
         points = self.offset(distance)
-        side = points[points[:, 0] > 0] if temporal else points[points[:, 0] < 0]
-        return np.asarray(side[np.argmin(np.abs(side[:, 1] - y))])
+        side = np.flatnonzero(points[:, 0] > 0 if temporal else points[:, 0] < 0)
+        return int(side[np.argmin(np.abs(points[side, 1] - y))])
 
 
 def outline_from_curve(curve: FloatArray, width: float, height: float) -> Outline:
@@ -84,7 +88,29 @@ def closed_spline(points: ArrayLike) -> FloatArray:
     step = np.sqrt(np.linalg.norm(np.diff(loop, axis=0), axis=1))
     s = np.concatenate([[0.0], np.cumsum(step)])
     t = np.linspace(0.0, s[-1], 4 * SAMPLES, endpoint=False)
-    curve = np.asarray(CubicSpline(s, loop, bc_type="periodic")(t))
+    return _counter_clockwise(np.asarray(CubicSpline(s, loop, bc_type="periodic")(t)))
+
+
+def rounded_polygon(corners: ArrayLike, rounding: float) -> FloatArray:
+    """(m, 2) closed curve of straight sides through corners (k, 2), in either direction.
+
+    Rounded over `rounding` of the shorter side beside each corner, at most half of it.
+    """
+    p = np.asarray(corners, float)
+    before, after = np.roll(p, 1, axis=0) - p, np.roll(p, -1, axis=0) - p
+    lengths = np.linalg.norm(before, axis=1), np.linalg.norm(after, axis=1)
+    reach = min(rounding, 0.499) * np.minimum(*lengths)
+    start, end = (
+        p + (reach / length)[:, None] * side
+        for side, length in zip((before, after), lengths, strict=True)
+    )
+    # A parabola leaves and meets the sides without a kink.
+    t = np.linspace(0.0, 1.0, 40)[:, None]
+    curve = (1 - t) ** 2 * start[:, None] + 2 * t * (1 - t) * p[:, None] + t**2 * end[:, None]
+    return _counter_clockwise(curve.reshape(-1, 2))
+
+
+def _counter_clockwise(curve: FloatArray) -> FloatArray:
     x, y = curve.T
     area = np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))
     return curve if area > 0 else curve[::-1].copy()

@@ -112,10 +112,11 @@ def eyewear_parts(
     confidence = {name: _mean_sure(found[name]) for name in parts}
     _check(parts, path)
     hinges = (_hinge(parts["temple_left"]), _hinge(parts["temple_right"]))
-    closed = [parts[name] for name in ("rims", "bridge", "pads") if name in parts]
+    closed = [parts[name] for name in ("rims", "brows", "bridge", "pads") if name in parts]
     missing = [side for side in ("left", "right") if f"lens_{side}" not in parts]
     if synthesise and missing:
-        made = span([parts[n] for n in ("rims", "bridge") if n in parts], missing, str(path))
+        rims = [parts[name] for name in ("rims", "brows", "bridge") if name in parts]
+        made = span(rims, missing, str(path))
         parts |= made
         confidence |= dict.fromkeys(made, 1.0)
     return EyewearParts(parts, hinges, count_holes(closed), confidence)

@@ -262,7 +262,7 @@ def _summary(dest: Path, specs: Sequence[SampleSpec], holes: Sequence[int]) -> s
     if other:
         lines.append(
             f"{other} of {count} seg lack exactly two holes above {HOLE_SHARE:.2%} of the picture "
-            "(rimless, turned away, or crossed by a temple); some readers leave those samples out"
+            "(no closed rim, turned away, or crossed by a temple); some readers leave those out"
         )
     sizes = sorted({spec.render.size for spec in specs} - {PAPER_SIZE})
     if sizes:
