@@ -107,9 +107,9 @@ class WearBy(Frozen):
     """
 
     slip_mm: Distribution = [9.0, 15.0]
-    roll_deg: Distribution = [2.0, 5.0]
+    roll_deg: Distribution = [1.5, 4.0]
     yaw_deg: Distribution = [0.0, 3.0]
-    lift_mm: Distribution = [38.0, 55.0]
+    lift_mm: Distribution = [34.0, 52.0]
     undersized: Distribution = [0.85, 0.93]
     oversized: Distribution = [1.08, 1.18]
 

@@ -70,8 +70,8 @@ class WearSpec(Frozen):
     the skin, than the nose position says. askew: the front rolled by `roll_deg` (positive: its
     left side is higher, that temple lies above its ear) and turned by `yaw_deg` (positive: to the
     wearer's left) from how these glasses would sit. pushed_up: on the forehead, the lenses'
-    lower edge `lift_mm` above the nose nodes, which lie just below the eyes. undersized,
-    oversized: made `scale` times as large as designed.
+    lower edge at least `lift_mm` above the nose nodes, which lie just below the eyes.
+    undersized, oversized: made `scale` times as large as designed.
     """
 
     mode: WearMode = "worn"
