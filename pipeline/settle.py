@@ -50,6 +50,8 @@ _SKIN_GIVES_MM = 0.6
 _SPARE_MM = 0.1
 _BEHIND_STEPS = 4
 _RAISE_STEPS = 4
+#: Temples that slope down behind the ears come clear of them in smaller steps, both alike.
+_RAISE_STEPS_UP = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ def settle(head: Head, skin: SkinSurface, shape: EyewearShape, nose: float, wear
         down = _slide(head, skin, shape, length, seat)
         nodes = nose_at(head, length + (1.0 - _YIELD) * down, skin)
         seat = _come_to_rest(skin, shape, nodes, seat)
-    return _ease(skin, shape, nodes, seat)
+    return _ease(skin, shape, nodes, seat, wear.mode == "pushed_up")
 
 
 def rest_nodes(
@@ -126,16 +128,21 @@ def _tipped(anchors: Anchors, roll_deg: float) -> Anchors:
     )
 
 
-def _ease(skin: SkinSurface, shape: EyewearShape, nodes: Anchors, seat: Seat) -> Seat:
+def _ease(
+    skin: SkinSurface, shape: EyewearShape, nodes: Anchors, seat: Seat, pushed_up: bool
+) -> Seat:
     """The seat with temples opened and raised until they do not press into skull and auricles."""
-    for step in range(_RAISE_STEPS):
+    steps = _RAISE_STEPS_UP if pushed_up else _RAISE_STEPS
+    for step in range(steps):
         eased = {
             side: _clear_behind(skin, temple, seat, getattr(nodes, f"temple_{side}"))
             for side, temple in shape.temples.items()
         }
         lacking = {s: depth - _SKIN_GIVES_MM for s, (_, depth) in eased.items()}
-        if max(lacking.values()) <= 0 or step == _RAISE_STEPS - 1:
+        if max(lacking.values()) <= 0 or step == steps - 1:
             break
+        if pushed_up:
+            lacking = dict.fromkeys(lacking, max(lacking.values()))
         raised = {
             f"temple_{side}": getattr(nodes, f"temple_{side}") + (lack + _SPARE_MM) * _UP
             for side, lack in lacking.items()

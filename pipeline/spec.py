@@ -154,6 +154,7 @@ class FitLimits(Frozen):
 class SlippedLimits(FitLimits):
     """Temples are drawn forward over the ears, lenses stand further off the eyes."""
 
+    ear_gap_mm: NonNegative = 10.0
     bend_before_mm: NonNegative = 40.0
     vertex_max_mm: Finite = 50.0
 

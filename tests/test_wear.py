@@ -150,7 +150,6 @@ def test_ways_on_a_block_are_as_worked_out_by_hand() -> None:
     # At least 40 mm above the nose nodes, which lie at y = -8: the pads rest 14 mm behind the
     # lenses, whose edge rises by half of that as the front leans back.
     assert 32 <= lowest < 32 + 14
-    assert up.figures["penetration_mm"] < 0.01
 
 
 def test_limits_of_a_way_judge_that_way_and_make_no_pose(wearer: Wearer) -> None:
