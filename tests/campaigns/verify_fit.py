@@ -1,8 +1,8 @@
 """make verify-fit: fits by the thousand, each accepted one checked independently.
 
 Without MESHES: every built-in design on 50 persons with 5 expressions each, at 4 nose
-positions; with --wear WAY, worn in another way. With MESHES=DIR: every pair of heads and glasses found in DIR and below, labelled
-automatically; pictures of each pair go to build/verify-fit.
+positions; with WEAR=..., worn in another way. With MESHES=DIR: every pair of heads and glasses
+found in DIR and below, labelled automatically; pictures of each pair go to build/verify-fit.
 """
 
 from __future__ import annotations
