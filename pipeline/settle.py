@@ -50,7 +50,7 @@ _SKIN_GIVES_MM = 0.6
 _SPARE_MM = 0.1
 _BEHIND_STEPS = 4
 _RAISE_STEPS = 4
-#: Temples that slope down behind the ears come clear of them in smaller steps, both alike.
+#: Temples that slope down behind the ears must rise higher to come clear of them, both alike.
 _RAISE_STEPS_UP = 10
 
 
