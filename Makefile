@@ -15,7 +15,8 @@ help:
 	@echo "make test     install the test tools too; run ruff, mypy and pytest"
 	@echo "make lint     ruff and mypy alone"
 	@echo "make verify-fit  thousands of fits, each accepted one checked independently;"
-	@echo "              MESHES=DIR: heads and glasses found there, with pictures"
+	@echo "              MESHES=DIR: heads and glasses found there, with pictures;"
+	@echo "              WEAR=slipped, askew, pushed_up, undersized or oversized: worn that way"
 	@echo "make verify-layers  layers put together from parts against layers traced in full"
 	@echo "make verify-shadow  labels of shadows against references of many samples"
 	@echo "make verify-soak  time and memory of one worker over 300 samples"
@@ -49,7 +50,7 @@ MESHES ?=
 
 verify-fit:
 	@.ci/install $(VENV) test
-	$(campaign).verify_fit $(if $(MESHES),--meshes "$(MESHES)")
+	$(campaign).verify_fit $(if $(MESHES),--meshes "$(MESHES)") $(if $(WEAR),--wear "$(WEAR)")
 
 # Six varied samples of the default scene.
 verify-layers:

@@ -33,6 +33,8 @@ _MESH = _Path(resolve=False)
 _EXAMPLE = "\b\nExample:\n  "
 #: Workers of one thread are faster than one of many (`make bench`), but each needs up to 1.2 GB.
 _MOST_WORKERS = 8
+#: Those of `pipeline.spec.WEAR_MODES`, which takes longer to import than `--help` may.
+_WEARS = ("worn", "slipped", "askew", "pushed_up", "undersized", "oversized")
 _DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
 
 
@@ -234,6 +236,13 @@ def render(
     help="Where the pads rest: each unit is 3 mm down the nose.",
 )
 @click.option(
+    "--wear",
+    type=click.Choice(_WEARS),
+    default="worn",
+    show_default=True,
+    help="How they are worn, by a middling amount.",
+)
+@click.option(
     "--expression",
     default="1_neutral",
     show_default=True,
@@ -247,6 +256,7 @@ def fit(
     head: str,
     glasses: str,
     nose: float,
+    wear: Any,
     expression: str,
     out: Path | None,
     picture: Path | None,
@@ -258,7 +268,7 @@ def fit(
     """
     from pipeline import fitting
 
-    outcome = fitting.fit_pair(head, glasses, nose, expression, out, picture)
+    outcome = fitting.fit_pair(head, glasses, nose, expression, out, picture, wear)
     click.echo(outcome.as_json() if as_json else outcome.as_text())
     return 0 if outcome.accepted else 1
 

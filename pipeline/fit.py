@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.geometry import TEMPLE_PARTS, Anchors, Eyewear, FloatArray, Head, Surface
-from pipeline.settle import Seat, beside, settle
-from pipeline.skin import SkinSurface, nose_nodes
-from pipeline.spec import FitLimits
+from pipeline.settle import Seat, beside, rest_nodes, settle
+from pipeline.skin import SkinSurface
+from pipeline.spec import FitLimits, WearLimits, WearSpec
 from pipeline.transforms import apply, compose
 from pipeline.triangles import heights_at
 from pipeline.wearing import SIDES, EyewearShape, Lens, hinge_turn
@@ -42,7 +42,8 @@ class Fit:
     pantoscopic_tilt_deg          lens planes to the head's vertical, + with the lower edge back
     lash_gap_{left,right}_mm      back of the lens to lashes and eyeball, where the head has them
     vertex_distance_{left,right}_mm, vertex_distance_mm  back of the lens to the cornea (to what
-                                  is behind its middle where the eyes are not known); the least
+                                  is behind its middle where the eyes are not known, or the
+                                  glasses are pushed up); the least
     roll_deg, yaw_deg             of the front about the head's z and y
     opening_{left,right}_deg      as above
 
@@ -65,21 +66,25 @@ def fit(
     nose: float,
     limits: FitLimits | None = None,
     *,
+    wear: WearSpec | None = None,
     skin: SkinSurface | None = None,
     shape: EyewearShape | None = None,
 ) -> Fit:
-    """Fit `eyewear` on `head` at nose position `nose` in [0, 3].
+    """Fit `eyewear` on `head` at nose position `nose` in [0, 3], worn in the way of `wear`.
 
+    limits: those of that way if None. `eyewear` is as large as it is to be, see `resized`.
     `skin` and `shape` are those of the head and the eyewear, for callers that fit often. The
     answer is the same at every call, and does not depend on the order of vertices or faces.
     Raises ValueError for `nose` outside [0, 3]; AssetError where a mesh lacks what is needed.
     A poor fit is returned, not raised: see `Fit.accepted`.
     """
-    limits = limits or FitLimits()
+    wear = wear or WearSpec()
+    limits = limits or WearLimits().of(wear.mode)
     skin = skin or SkinSurface(head)
     shape = shape or EyewearShape(eyewear)
-    seat = settle(head, skin, shape, nose)
-    figures = _figures(head, skin, shape, nose_nodes(head, nose, skin), seat)
+    seat = settle(head, skin, shape, nose, wear)
+    nodes = rest_nodes(head, skin, shape, nose, wear)
+    figures = _figures(head, skin, shape, nodes, seat, wear.mode != "pushed_up")
     reason = _reason(figures, limits, _earless(skin, head.anchors))
     openings = seat.openings
     return Fit(seat.pose, openings["left"], openings["right"], not reason, reason, figures)
@@ -113,6 +118,7 @@ def _figures(
     shape: EyewearShape,
     nodes: Anchors,
     seat: Seat,
+    before_eyes: bool,
 ) -> dict[str, float]:
     pose, openings = seat.pose, seat.openings
     front = apply(pose, shape.front.sparse)
@@ -135,7 +141,7 @@ def _figures(
             f"bend_{side}_mm": float(anchor[2] - ear[2]),
             f"lash_gap_{side}_mm": _lash_gap(head, shape.lenses[side], pose),
             f"vertex_distance_{side}_mm": _vertex_distance(
-                head, skin, shape.lenses[side], pose, side
+                head, skin, shape.lenses[side], pose, side if before_eyes else None
             ),
             f"opening_{side}_deg": openings[side],
         }
@@ -168,12 +174,12 @@ def _pad_gap(skin: SkinSurface, rest: FloatArray) -> float:
 
 
 def _vertex_distance(
-    head: Head, skin: SkinSurface, lens: Lens, pose: FloatArray, side: str
+    head: Head, skin: SkinSurface, lens: Lens, pose: FloatArray, side: str | None
 ) -> float:
-    """mm along the glasses' z from the back of a lens to the cornea.
+    """mm along the glasses' z from the back of a lens to the cornea of the eye of `side`.
 
-    Where the head has no eyes known as such: along the head's z, from about the middle of the
-    lens to what is met first there.
+    Where the lens is before no eye, or the head has none known as such: along the head's z, from
+    about the middle of the lens to what is met first there.
     """
     if f"eye_{side}" in head.surfaces:
         vertices = head.surfaces[f"eye_{side}"].vertices

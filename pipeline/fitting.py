@@ -20,8 +20,10 @@ from pipeline.catalog.catalog import NEUTRAL, PERSON_NAME, Catalog, open_catalog
 from pipeline.catalog.data import MESH_SUFFIXES
 from pipeline.errors import AssetError, EyeglassError
 from pipeline.fit import Fit, fit, posed_parts
-from pipeline.geometry import LENS_PARTS, RGB, Eyewear, Head, Material, Surface
-from pipeline.spec import FitLimits
+from pipeline.geometry import LENS_PARTS, RGB, Eyewear, Head, Material, Surface, resized
+from pipeline.plan import draw_wear
+from pipeline.recipe import WearBy, bounds
+from pipeline.spec import WearLimits, WearMode, WearSpec
 from pipeline.store import encode_png
 from pipeline.wholefile import write_whole
 
@@ -52,7 +54,7 @@ class FitOutcome:
     finite where something is missing. limits: mm and degrees, see `pipeline.spec.FitLimits`.
     world_from_glasses: 4 rows of 4, rigid, mm. reason: '' if accepted. unit: of the files of
     'head' and 'glasses', 'scaled' where none fitted. parts: of glasses from a mesh, how surely
-    each part was told, 0..1.
+    each part was told, 0..1. wear: how they are worn, see `pipeline.spec.WearSpec`.
     """
 
     head: str
@@ -66,6 +68,7 @@ class FitOutcome:
     world_from_glasses: Sequence[Sequence[float]]
     unit: Mapping[str, str]
     parts: Mapping[str, float] = field(default_factory=dict)
+    wear: Mapping[str, str | float] = field(default_factory=lambda: {"mode": "worn"})
 
     def as_json(self) -> str:
         """An indented object; figures have 4 decimals, null where they are not finite."""
@@ -75,6 +78,7 @@ class FitOutcome:
             "head": self.head,
             "glasses": self.glasses,
             "nose": self.nose,
+            "wear": dict(self.wear),
             "expression": self.expression,
             "figures": {name: _rounded(v, _DECIMALS) for name, v in sorted(self.figures.items())},
             "limits": {name: _rounded(value, _DECIMALS) for name, value in self.limits.items()},
@@ -98,6 +102,7 @@ class FitOutcome:
         lines = [
             f"{'head':<{width}}{self.head}, {self.expression}",
             f"{'glasses':<{width}}{self.glasses}, nose position {self.nose:g}",
+            f"{'wear':<{width}}{', '.join(f'{k} {v}' for k, v in self.wear.items())}",
             f"{'fit':<{width}}" + ("accepted" if self.accepted else f"rejected: {self.reason}"),
             "",
             f"{'':<{width}}{'left':>9}{'right':>9}{'both':>9}",
@@ -108,6 +113,12 @@ class FitOutcome:
         return "\n".join(lines)
 
 
+def typical_wear(mode: WearMode) -> WearSpec:
+    """A way of wearing glasses, by the middle of what is drawn where a recipe says nothing."""
+    middles = {k: sum(bounds(v)) / 2 for k, v in WearBy()}
+    return draw_wear(WearBy(**middles), mode, np.random.default_rng(0))
+
+
 def fit_pair(
     head: str,
     glasses: str,
@@ -115,8 +126,9 @@ def fit_pair(
     expression: str,
     out: Path | None = None,
     picture: Path | None = None,
+    wear: WearMode = "worn",
 ) -> FitOutcome:
-    """Fits `glasses` on `head` at nose position `nose` in [0, 3].
+    """Fits `glasses` on `head` at nose position `nose` in [0, 3], worn as `typical_wear` says.
 
     head: a built-in person ('person-000003') or a mesh file with its anchors. glasses: a design of
     the catalogue, worn at the middle of its ranges, or a mesh file. expression: of persons;
@@ -132,9 +144,10 @@ def fit_pair(
         if file is not None:
             _check_out(file, suffix, head, glasses)
     catalog = open_catalog()
-    wearer, eyewear = _head(catalog, head, expression), _eyewear(catalog, glasses)
-    limits = FitLimits()
-    placed = fit(wearer, eyewear, nose, limits)
+    way, limits = typical_wear(wear), WearLimits().of(wear)
+    wearer = _head(catalog, head, expression)
+    eyewear = resized(_eyewear(catalog, glasses), way.scale)
+    placed = fit(wearer, eyewear, nose, limits, wear=way)
     files = {}
     if out is not None:
         files[out] = as_glb(wearer, eyewear, placed)
@@ -153,6 +166,7 @@ def fit_pair(
         world_from_glasses=placed.world_from_glasses.tolist(),
         unit={"head": wearer.unit, "glasses": eyewear.unit},
         parts=eyewear.part_confidence,
+        wear={"mode": wear, **way.model_dump(exclude_defaults=True)},
     )
 
 

@@ -270,7 +270,7 @@ def _shares(
 ) -> str:
     """Planned against delivered shares of what a rejected attempt may change."""
     planned = [draw(recipe, catalog, request.seed, i) for i in range(request.count)]
-    groups = {
+    groups: dict[str, tuple[Counter[str], Counter[str]]] = {
         "glasses": (
             Counter(spec.glasses.name for spec in planned),
             Counter(record["glasses"] for record in records),
@@ -278,6 +278,10 @@ def _shares(
         "nose": (
             Counter(str(round(spec.nose)) for spec in planned),
             Counter(str(round(record["nose"])) for record in records),
+        ),
+        "wear": (
+            Counter(spec.wear.mode for spec in planned),
+            Counter(record.get("wear", "worn") for record in records),
         ),
     }
     lines = [f"{'':<28}{'planned':>9}{'delivered':>11}"]

@@ -7,7 +7,7 @@ subject's left, y up, z out of the face. "Left" is always the wearer's left, so 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -185,3 +185,16 @@ class Eyewear:
     holes: int
     unit: str = "mm"
     part_confidence: Mapping[str, float] = field(default_factory=dict)
+
+
+def resized(eyewear: Eyewear, scale: float) -> Eyewear:
+    """The same glasses, `scale` times as large in every direction."""
+    if scale == 1.0:
+        return eyewear
+    return replace(
+        eyewear,
+        parts={n: replace(p, vertices=p.vertices * scale) for n, p in eyewear.parts.items()},
+        anchors=Anchors(*eyewear.anchors.as_array() * scale),
+        hinge_left=replace(eyewear.hinge_left, origin=eyewear.hinge_left.origin * scale),
+        hinge_right=replace(eyewear.hinge_right, origin=eyewear.hinge_right.origin * scale),
+    )

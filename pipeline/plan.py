@@ -10,13 +10,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.errors import RecipeError
-from pipeline.recipe import Choice, Recipe, draw_number
-from pipeline.spec import CameraSpec, GlassesSpec, LightSpec, RenderSpec, SampleSpec
+from pipeline.recipe import Choice, Recipe, WearBy, draw_number
+from pipeline.spec import (
+    WEAR_MODES,
+    CameraSpec,
+    GlassesSpec,
+    LightSpec,
+    RenderSpec,
+    SampleSpec,
+    WearSpec,
+)
 
 #: Attempts after which a sample is given up: a spec carries 0 to MAX_ATTEMPTS - 1.
 MAX_ATTEMPTS = 20
@@ -34,12 +43,16 @@ class Stream(IntEnum):
     CAMERA = 5
     LIGHT = 6
     NOISE = 7
+    WEAR = 10
+    WEAR_BY = 11
 
 
 def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int = 0) -> SampleSpec:
     """The spec of sample `index` (>= 0) of `seed` (>= 0).
 
-    Attempts differ in glasses and nose only: attempt a is the (a+1)-th draw of those streams.
+    Attempts differ in glasses, nose and in by how much the way of wearing departs from 'worn':
+    attempt a is the (a+1)-th draw of those streams. The way itself stays, so that one that is
+    rejected more often is not delivered less often.
     Samples of a portrait share its number, and with it every other stream. The recipe must have
     passed `check_names` with the same catalogue.
     """
@@ -51,9 +64,12 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
         )
 
     glasses_rng, nose_rng = stream(Stream.GLASSES, index), stream(Stream.NOSE, index)
+    mode = _draw_name(recipe.wear, WEAR_MODES, stream(Stream.WEAR, index))
+    wear_rng = stream(Stream.WEAR_BY, index)
     for _ in range(attempt + 1):
         glasses = _draw_glasses(recipe, catalog, glasses_rng)
         nose = draw_number(recipe.nose, nose_rng)
+        wear = draw_wear(recipe.wear_by, mode, wear_rng)
     people = recipe.people
     number = people.first + int(stream(Stream.SUBJECT).integers(people.count))
     expression = _draw_name(
@@ -66,6 +82,7 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
         head=catalog.heads.spec(number, expression),
         glasses=glasses,
         nose=nose,
+        wear=wear,
         camera=_draw_camera(recipe, stream(Stream.CAMERA)),
         light=_draw_light(recipe, catalog, stream(Stream.LIGHT)),
         render=RenderSpec(
@@ -83,6 +100,7 @@ def check_names(recipe: Recipe, catalog: Catalog, where: str) -> None:
     for path, choice, known in (
         ("expressions", recipe.expressions, catalog.heads.expressions()),
         ("glasses", recipe.glasses, tuple(catalog.glasses)),
+        ("wear", recipe.wear, WEAR_MODES),
         ("light.hdri", recipe.light.hdri, tuple(catalog.lights)),
     ):
         for name in [choice] if isinstance(choice, str) else choice:
@@ -109,6 +127,22 @@ def _draw_name(choice: Choice, known: Sequence[str], rng: np.random.Generator) -
 def _draw_glasses(recipe: Recipe, catalog: Catalog, rng: np.random.Generator) -> GlassesSpec:
     entry = catalog.glasses[_draw_name(recipe.glasses, list(catalog.glasses), rng)]
     return GlassesSpec(name=entry.name, sha256=entry.sha256, choice=dict(entry.draw(rng)))
+
+
+def draw_wear(by: WearBy, mode: str, rng: np.random.Generator) -> WearSpec:
+    """How far glasses are from being worn as they should be, for a mode of `WEAR_MODES`."""
+    drawn: dict[str, Any] = {}
+    if mode == "slipped":
+        drawn = {"slip_mm": draw_number(by.slip_mm, rng)}
+    elif mode == "askew":
+        for turn in ("roll_deg", "yaw_deg"):
+            sign = 1.0 if rng.integers(2) else -1.0
+            drawn[turn] = sign * draw_number(getattr(by, turn), rng)
+    elif mode == "pushed_up":
+        drawn = {"lift_mm": draw_number(by.lift_mm, rng)}
+    elif mode != "worn":
+        drawn = {"scale": draw_number(getattr(by, mode), rng)}
+    return WearSpec.model_validate({"mode": mode, **drawn})
 
 
 def _draw_camera(recipe: Recipe, rng: np.random.Generator) -> CameraSpec:

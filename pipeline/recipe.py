@@ -99,6 +99,21 @@ class People(Frozen):
         return self
 
 
+class WearBy(Frozen):
+    """By how much the ways of wearing depart from 'worn'; see `pipeline.spec.WearSpec`.
+
+    slip_mm, lift_mm: of slipped and pushed_up. roll_deg, yaw_deg: sizes of askew's turns, each
+    either way. undersized, oversized: their scales.
+    """
+
+    slip_mm: Distribution = [9.0, 15.0]
+    roll_deg: Distribution = [1.5, 4.0]
+    yaw_deg: Distribution = [0.0, 3.0]
+    lift_mm: Distribution = [34.0, 52.0]
+    undersized: Distribution = [0.85, 0.93]
+    oversized: Distribution = [1.08, 1.18]
+
+
 class Camera(Frozen):
     """Distributions of the camera; see `pipeline.spec.CameraSpec` for frames and signs.
 
@@ -149,6 +164,12 @@ _PHYSICAL = {
     "light.rotation_deg": (0, 360),
     "light.exposure_ev": (-10, 10),
     "nose": (0, 3),
+    "wear_by.slip_mm": (0, 25),
+    "wear_by.roll_deg": (0, 15),
+    "wear_by.yaw_deg": (0, 15),
+    "wear_by.lift_mm": (0, 80),
+    "wear_by.undersized": (0.5, 1),
+    "wear_by.oversized": (1, 2),
 }
 
 
@@ -156,7 +177,7 @@ class Recipe(Frozen):
     """A validated scene.
 
     pairs_per_portrait: so many samples in a row share head, expression, camera, light and noise,
-    and differ in glasses and nose; what they share is rendered once.
+    and differ in glasses, nose and wear; what they share is rendered once.
     """
 
     description: str = ""
@@ -165,6 +186,8 @@ class Recipe(Frozen):
     expressions: Choice = "all"
     glasses: Choice = "all"
     nose: Distribution = [0.0, 3.0]
+    wear: Choice = "worn"
+    wear_by: WearBy = WearBy()
     camera: Camera = Camera()
     light: Light = Light()
     render: Render = Render()

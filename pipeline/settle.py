@@ -2,7 +2,8 @@
 
 From the four anchors (rigid, no scale, no mirror) the temples come to lie on the roots of the
 ears, the front is pushed back until it first touches the skin, both pads on the nose, and each
-temple opens at its hinge until it clears the head. Nothing is drawn at random.
+temple opens at its hinge until it clears the head. Other ways of wearing glasses put the nodes
+elsewhere and turn the front, and settle alike. Nothing is drawn at random.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from trimesh.registration import procrustes
 
 from pipeline.geometry import Anchors, FloatArray, Head
 from pipeline.skin import NOSE_STEP_MM, SkinSurface, nose_at, nose_nodes
+from pipeline.spec import WearSpec
 from pipeline.transforms import apply, compose, rotation_about, translation
 from pipeline.wearing import SIDES, EyewearShape, Temple
 
@@ -48,6 +50,8 @@ _SKIN_GIVES_MM = 0.6
 _SPARE_MM = 0.1
 _BEHIND_STEPS = 4
 _RAISE_STEPS = 4
+#: Temples that slope down behind the ears must rise higher to come clear of them, both alike.
+_RAISE_STEPS_UP = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +60,8 @@ class Seat:
 
     gaps: how far back the left and right pad could still move, mm. above: whether what touches
     first lies above the pads. aside: mm to the left of the nose nodes' middle, where both touch.
-    behind: how deep each temple lies in the head behind the ear, mm.
+    yaw: degrees by which the front is to look to the left of straight ahead. behind: how deep
+    each temple lies in the head behind the ear, mm.
     """
 
     pose: FloatArray
@@ -64,6 +69,7 @@ class Seat:
     gaps: tuple[float, float] = (np.inf, np.inf)
     above: bool = False
     aside: float = 0.0
+    yaw: float = 0.0
     behind: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -71,34 +77,72 @@ class Seat:
         return max(self.gaps)
 
 
-def settle(head: Head, skin: SkinSurface, shape: EyewearShape, nose: float) -> Seat:
+def settle(head: Head, skin: SkinSurface, shape: EyewearShape, nose: float, wear: WearSpec) -> Seat:
     """The seat at nose position `nose`, or as near to it as the pads can touch the nose.
 
     Where brows or cheeks would hold the front off, the glasses slide down or up the nose until
-    the pads touch. A tenth of the way is left, so that a position further down stays one.
+    the pads touch. A tenth of the way is left, so that a position further down stays one. On the
+    forehead they lie where they are put.
     """
-    nodes = nose_nodes(head, nose, skin)
+    head = replace(head, anchors=_tipped(head.anchors, wear.roll_deg))
+    nodes = rest_nodes(head, skin, shape, nose, wear)
     pose = procrustes(
         shape.anchors.as_array(), nodes.as_array(), reflection=False, scale=False, return_cost=False
     )
-    seat = _come_to_rest(skin, shape, nodes, Seat(pose, dict.fromkeys(SIDES, 0.0)))
-    if _TOUCHING_MM < seat.gap < np.inf:
-        down = _slide(head, skin, shape, nose, seat)
-        nodes = nose_at(head, NOSE_STEP_MM * nose + (1.0 - _YIELD) * down, skin)
+    start = Seat(pose, dict.fromkeys(SIDES, 0.0), yaw=wear.yaw_deg)
+    seat = _come_to_rest(skin, shape, nodes, start)
+    if _TOUCHING_MM < seat.gap < np.inf and wear.mode != "pushed_up":
+        length = NOSE_STEP_MM * nose + wear.slip_mm
+        down = _slide(head, skin, shape, length, seat)
+        nodes = nose_at(head, length + (1.0 - _YIELD) * down, skin)
         seat = _come_to_rest(skin, shape, nodes, seat)
-    return _ease(skin, shape, nodes, seat)
+    return _ease(skin, shape, nodes, seat, wear.mode == "pushed_up")
 
 
-def _ease(skin: SkinSurface, shape: EyewearShape, nodes: Anchors, seat: Seat) -> Seat:
+def rest_nodes(
+    head: Head, skin: SkinSurface, shape: EyewearShape, nose: float, wear: WearSpec
+) -> Anchors:
+    """Where on `head` the four anchors of glasses are to lie.
+
+    Raises ValueError for `nose` outside [0, 3].
+    """
+    on_nose = nose_nodes(head, nose, skin, wear.slip_mm)
+    if wear.mode != "pushed_up":
+        return on_nose
+    # Straight above where they are labelled, on the forehead as seen from in front.
+    lowest = min(lens.low[1] for lens in shape.lenses.values())
+    nodes = head.anchors.as_array()
+    nodes[2:, 1] += wear.lift_mm + shape.anchors.as_array()[2:, 1].mean() - lowest
+    clearance = skin.clearance(nodes[2:], _BACK)
+    nodes[2:, 2] -= np.where(np.isfinite(clearance), clearance, 0.0)
+    return Anchors(*nodes)
+
+
+def _tipped(anchors: Anchors, roll_deg: float) -> Anchors:
+    """The temple node of one side raised so that a pair laid on both is rolled by so much."""
+    rise = (anchors.temple_left[0] - anchors.temple_right[0]) * np.tan(np.radians(roll_deg))
+    return replace(
+        anchors,
+        temple_left=anchors.temple_left + max(rise, 0.0) * _UP,
+        temple_right=anchors.temple_right + max(-rise, 0.0) * _UP,
+    )
+
+
+def _ease(
+    skin: SkinSurface, shape: EyewearShape, nodes: Anchors, seat: Seat, pushed_up: bool
+) -> Seat:
     """The seat with temples opened and raised until they do not press into skull and auricles."""
-    for step in range(_RAISE_STEPS):
+    steps = _RAISE_STEPS_UP if pushed_up else _RAISE_STEPS
+    for step in range(steps):
         eased = {
             side: _clear_behind(skin, temple, seat, getattr(nodes, f"temple_{side}"))
             for side, temple in shape.temples.items()
         }
         lacking = {s: depth - _SKIN_GIVES_MM for s, (_, depth) in eased.items()}
-        if max(lacking.values()) <= 0 or step == _RAISE_STEPS - 1:
+        if max(lacking.values()) <= 0 or step == steps - 1:
             break
+        if pushed_up:
+            lacking = dict.fromkeys(lacking, max(lacking.values()))
         raised = {
             f"temple_{side}": getattr(nodes, f"temple_{side}") + (lack + _SPARE_MM) * _UP
             for side, lack in lacking.items()
@@ -113,15 +157,16 @@ def _ease(skin: SkinSurface, shape: EyewearShape, nodes: Anchors, seat: Seat) ->
     )
 
 
-def _slide(head: Head, skin: SkinSurface, shape: EyewearShape, nose: float, seat: Seat) -> float:
+def _slide(head: Head, skin: SkinSurface, shape: EyewearShape, length: float, seat: Seat) -> float:
     """mm down the nose (up where negative) to the nearest place where the pads touch; 0 if none.
 
-    There is none where the front comes off the brow only to rest on the cheeks, or the reverse.
+    length: mm along the skin from the labelled nose nodes to where the glasses are now. There is
+    no such place where the front comes off the brow only to rest on the cheeks, or the reverse.
     """
     way = 1.0 if seat.above else -1.0
 
     def tried(slid: float) -> Seat:
-        nodes = nose_at(head, NOSE_STEP_MM * nose + way * slid, skin)
+        nodes = nose_at(head, length + way * slid, skin)
         return _come_to_rest(skin, shape, nodes, seat)
 
     low, excess = 0.0, seat.gap - _TOUCHING_MM
@@ -153,7 +198,7 @@ def _come_to_rest(skin: SkinSurface, shape: EyewearShape, nodes: Anchors, seat: 
     pose, openings, aside, fall = seat.pose, seat.openings, seat.aside, _FALL
     last: tuple[float, float] | None = None
     for _ in range(_SETTLE_ROUNDS):
-        turn = _lean(shape, nodes, pose, openings, bridge)
+        turn = _lean(shape, nodes, pose, openings, bridge, seat.yaw)
         pose = _seat(shape, compose(turn, pose), bridge, aside)
         pose, uneven = _push_roughly(skin, shape, pose)
         before = aside, openings
@@ -168,16 +213,24 @@ def _come_to_rest(skin: SkinSurface, shape: EyewearShape, nodes: Anchors, seat: 
         moved += max(abs(openings[s] - before[1][s]) for s in SIDES)
         if moved < _SETTLED_MM:
             break
-    seat = _push(skin, shape, pose)
-    openings = _lay(shape, nodes, seat.pose, openings)
-    openings = _clear(skin, shape, nodes, seat.pose, openings)
-    return replace(seat, openings=openings, aside=aside)
+    rested = _push(skin, shape, pose)
+    openings = _lay(shape, nodes, rested.pose, openings)
+    openings = _clear(skin, shape, nodes, rested.pose, openings)
+    return replace(rested, openings=openings, aside=aside, yaw=seat.yaw)
 
 
 def _lean(
-    shape: EyewearShape, nodes: Anchors, pose: FloatArray, openings: dict, bridge: FloatArray
+    shape: EyewearShape,
+    nodes: Anchors,
+    pose: FloatArray,
+    openings: dict,
+    bridge: FloatArray,
+    yaw_deg: float,
 ) -> FloatArray:
-    """The turn about the bridge that lays both temples on the ears and the front straight ahead."""
+    """The turn about the bridge that lays both temples on the ears.
+
+    It also turns the front to look `yaw_deg` to the left of straight ahead.
+    """
     lift = {}
     for side, temple in shape.temples.items():
         ear = getattr(nodes, f"temple_{side}")
@@ -190,6 +243,7 @@ def _lean(
     ahead, wanted = own[2:].mean(axis=0) - own[:2].mean(axis=0), bridge - ears
     yaw = np.arctan2(wanted[0], wanted[2]) - np.arctan2(ahead[0], ahead[2])
     angles = np.degrees([pitch, yaw, roll])
+    angles[1] += yaw_deg
     return compose(*(rotation_about(np.eye(3)[i], angles[i], bridge) for i in range(3)))
 
 

@@ -325,15 +325,17 @@ def _used(vertices: FloatArray, faces: NDArray[np.int64]) -> tuple[FloatArray, N
     return vertices[used], (np.cumsum(used) - 1)[faces]
 
 
-def nose_nodes(head: Head, nose: float, skin: SkinSurface | None = None) -> Anchors:
+def nose_nodes(
+    head: Head, nose: float, skin: SkinSurface | None = None, slip_mm: float = 0.0
+) -> Anchors:
     """The anchors of `head` at nose position `nose` in [0, 3], continuous.
 
     Each nose node moves 3 mm down along the skin per unit, from the skin nearest to where it is
-    labelled; the temple nodes stay. Raises ValueError outside [0, 3].
+    labelled, and `slip_mm` further; the temple nodes stay. Raises ValueError outside [0, 3].
     """
     if not 0 <= nose <= 3:
         raise ValueError(f"nose position {nose} is outside 0 to 3")
-    return nose_at(head, nose * NOSE_STEP_MM, skin or SkinSurface(head))
+    return nose_at(head, nose * NOSE_STEP_MM + slip_mm, skin or SkinSurface(head))
 
 
 def nose_at(head: Head, length_mm: float, skin: SkinSurface) -> Anchors:

@@ -8,7 +8,7 @@ sample (fit, rejected attempts, files) is a record in `index.jsonl`, see `pipeli
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -31,6 +31,9 @@ MASKS = (
 )
 #: Every image of a sample: the layers, the masks, 8-bit coverage and the 16-bit shadow matte.
 IMAGE_KEYS = (*LAYERS, *MASKS, "alpha_full", "shadow_matte")
+#: Ways of wearing glasses; see `WearSpec`.
+WearMode = Literal["worn", "slipped", "askew", "pushed_up", "undersized", "oversized"]
+WEAR_MODES: tuple[WearMode, ...] = get_args(WearMode)
 
 #: Optional images. sunglasses: `all` with dark lenses; no_reflection: `all` without reflections on
 #: lenses; lens_transmittance: 16-bit RGB, 65535 for 1, what lenses let through of what is behind;
@@ -64,6 +67,25 @@ class GlassesSpec(Frozen):
     name: Name
     sha256: Sha256
     choice: dict[str, Finite | str] = {}
+
+
+class WearSpec(Frozen):
+    """How glasses are worn, and by how much that departs from 'worn', where all are 0 and 1.
+
+    worn: pads on the nose, temples on the ears. slipped: `slip_mm` further down the nose, along
+    the skin, than the nose position says. askew: the front rolled by `roll_deg` (positive: its
+    left side is higher, that temple lies above its ear) and turned by `yaw_deg` (positive: to the
+    wearer's left) from how these glasses would sit. pushed_up: on the forehead, the lenses'
+    lower edge at least `lift_mm` above the nose nodes, which lie just below the eyes.
+    undersized, oversized: made `scale` times as large as designed.
+    """
+
+    mode: WearMode = "worn"
+    slip_mm: Annotated[Finite, Field(ge=0, le=25)] = 0.0
+    roll_deg: Annotated[Finite, Field(ge=-15, le=15)] = 0.0
+    yaw_deg: Annotated[Finite, Field(ge=-15, le=15)] = 0.0
+    lift_mm: Annotated[Finite, Field(ge=0, le=80)] = 0.0
+    scale: Annotated[Finite, Field(ge=0.5, le=2)] = 1.0
 
 
 class CameraSpec(Frozen):
@@ -147,10 +169,71 @@ class FitLimits(Frozen):
     tilt_max_deg: Finite = 25.0
 
 
+class SlippedLimits(FitLimits):
+    """Temples are drawn forward over the ears, lenses stand further off the eyes."""
+
+    ear_gap_mm: NonNegative = 10.0
+    bend_before_mm: NonNegative = 40.0
+    vertex_max_mm: Finite = 50.0
+
+
+class AskewLimits(FitLimits):
+    """One temple lies above its ear; both pads may not lie equally close."""
+
+    pad_gap_mm: NonNegative = 2.0
+    closing_deg: NonNegative = 8.0
+    ear_gap_mm: NonNegative = 20.0
+    roll_deg: NonNegative = 12.0
+    yaw_deg: NonNegative = 12.0
+
+
+class PushedUpLimits(FitLimits):
+    """On the forehead: no nose, rims may touch instead of pads, temples rise from the ears.
+
+    The vertex distance is that of a lens's middle to the forehead behind it.
+    """
+
+    pad_gap_mm: NonNegative = 25.0
+    opening_deg: NonNegative = 20.0
+    bend_before_mm: NonNegative = 40.0
+    ear_gap_mm: NonNegative = 25.0
+    ear_side_gap_mm: NonNegative = 20.0
+    nose_mm: NonNegative = 40.0
+    vertex_min_mm: Finite = 0.0
+    vertex_max_mm: Finite = 60.0
+    tilt_min_deg: Finite = -60.0
+
+
+class UndersizedLimits(FitLimits):
+    """Temples are splayed and end before their bend is at the ear."""
+
+    opening_deg: NonNegative = 20.0
+    bend_before_mm: NonNegative = 45.0
+
+
+class OversizedLimits(FitLimits):
+    """Temples close or gape and reach far behind the ears; pads too far apart sink low."""
+
+    closing_deg: NonNegative = 8.0
+    bend_behind_mm: NonNegative = 45.0
+    ear_side_gap_mm: NonNegative = 20.0
+    nose_mm: NonNegative = 18.0
+
+
 class WearLimits(Frozen):
-    """Limits by how glasses are worn. worn: pads on the nose, temples on the ears."""
+    """Limits by how glasses are worn; see `WearSpec`."""
 
     worn: FitLimits = FitLimits()
+    slipped: SlippedLimits = SlippedLimits()
+    askew: AskewLimits = AskewLimits()
+    pushed_up: PushedUpLimits = PushedUpLimits()
+    undersized: UndersizedLimits = UndersizedLimits()
+    oversized: OversizedLimits = OversizedLimits()
+
+    def of(self, mode: WearMode) -> FitLimits:
+        """The limits of a way of wearing."""
+        limits: FitLimits = getattr(self, mode)
+        return limits
 
 
 class SampleSpec(Frozen):
@@ -163,6 +246,7 @@ class SampleSpec(Frozen):
     head: HeadSpec
     glasses: GlassesSpec
     nose: Annotated[Finite, Field(ge=0, le=3)]
+    wear: WearSpec = WearSpec()
     camera: CameraSpec
     light: LightSpec
     render: RenderSpec

@@ -64,6 +64,7 @@ def make_record(
         "expression": spec.head.expression,
         "glasses": spec.glasses.name,
         "nose": spec.nose,
+        "wear": spec.wear.mode,
         "hdri": spec.light.hdri,
         "hdri_rotation_deg": spec.light.rotation_deg,
         "files": {key: f"{folder}/{key}.png" for key in spec.render.image_keys},

@@ -36,7 +36,7 @@ from pipeline.denoise import Denoiser
 from pipeline.errors import EyeglassError
 from pipeline.finish import finish
 from pipeline.fit import Fit, fit, posed_parts
-from pipeline.geometry import Eyewear, Head, Surface
+from pipeline.geometry import Eyewear, Head, Surface, resized
 from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.refraction import kitti_flow, refraction_flow
@@ -120,15 +120,17 @@ class Worker:
                     "attempt": attempt,
                     "glasses": spec.glasses.name,
                     "nose": spec.nose,
+                    "wear": spec.wear.mode,
                     "reason": worn.reason,
                 }
             )
         return {"rejected": rejected}
 
     def _fit(self, spec: SampleSpec) -> tuple[Fit, Eyewear]:
-        sitter, eyewear = self._sitter(spec), self.catalog.eyewear(spec.glasses)
-        limits = self.recipe.limits.worn
-        return fit(sitter.head, eyewear, spec.nose, limits, skin=sitter.skin), eyewear
+        sitter, limits = self._sitter(spec), self.recipe.limits.of(spec.wear.mode)
+        eyewear = resized(self.catalog.eyewear(spec.glasses), spec.wear.scale)
+        worn = fit(sitter.head, eyewear, spec.nose, limits, wear=spec.wear, skin=sitter.skin)
+        return worn, eyewear
 
     def _fit_record(self, worn: Fit, eyewear: Eyewear) -> dict[str, Any]:
         """A fit as it is recorded, to 0.1 micrometre: figures by name, null where there is none.

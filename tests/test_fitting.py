@@ -20,8 +20,9 @@ from PIL import Image
 from pipeline.catalog.catalog import open_catalog
 from pipeline.errors import AssetError, EyeglassError
 from pipeline.fit import fit, posed_parts
-from pipeline.fitting import FitOutcome, fit_pair
-from pipeline.geometry import Anchors, Eyewear, Head, Surface
+from pipeline.fitting import FitOutcome, fit_pair, typical_wear
+from pipeline.geometry import Anchors, Eyewear, Head, Surface, resized
+from pipeline.spec import WearLimits
 
 ROOT = Path(__file__).resolve().parent.parent
 PERSON = "person-000003"
@@ -31,6 +32,7 @@ KEYS = [
     "head",
     "glasses",
     "nose",
+    "wear",
     "expression",
     "figures",
     "limits",
@@ -119,6 +121,23 @@ def test_nose_position_and_expression_reach_the_fit(worn: str) -> None:
     disgusted = fit_pair(PERSON, worn, 0.0, "15_disgust").world_from_glasses
     assert lower[1][3] < at_rest[1][3] - 1
     assert not np.allclose(disgusted, at_rest, atol=1e-3)
+
+
+def test_a_way_of_wearing_is_fitted_and_told(worn: str) -> None:
+    outcome = fit_pair(PERSON, worn, 0.5, "1_neutral", wear="oversized")
+    way, limits = typical_wear("oversized"), WearLimits().oversized
+    assert outcome.wear == {"mode": "oversized", "scale": way.scale}
+    assert way.scale == pytest.approx(1.13)
+    placed = fit(
+        open_catalog().heads.load(PERSON, "1_neutral"),
+        resized(typical(worn), way.scale),
+        0.5,
+        wear=way,
+    )
+    assert np.allclose(outcome.world_from_glasses, placed.world_from_glasses)
+    assert outcome.limits == limits.model_dump()
+    assert json.loads(outcome.as_json())["wear"] == outcome.wear
+    assert "mode oversized, scale 1.13" in outcome.as_text()
 
 
 def test_figures_that_are_not_finite_become_null() -> None:

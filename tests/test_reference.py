@@ -29,6 +29,7 @@ from pipeline.spec import (
     LightSpec,
     RenderSpec,
     SampleSpec,
+    WearLimits,
 )
 from pipeline.store import make_record, write_images
 
@@ -179,7 +180,7 @@ def test_the_scene_in_the_readme_is_valid_and_complete() -> None:
     data = yaml.safe_load(scene)
     check_names(parse_recipe(data, "README.md"), open_catalog(), "README.md")
     assert set(data) == set(Recipe.model_fields)
-    for key in ("people", "camera", "light", "render"):
+    for key in ("people", "wear_by", "camera", "light", "render"):
         field = Recipe.model_fields[key].annotation
         assert set(data[key]) == set(field.model_fields)  # type: ignore[union-attr]
 
@@ -198,3 +199,16 @@ def test_the_limits_in_the_readme_are_the_defaults() -> None:
     _, _, table = TEXT.partition("| figure | limit in")
     stated = re.findall(r"`([a-z_]+): (-?[0-9.]+)`", table.partition("\n\n")[0])
     assert {name: float(value) for name, value in stated} == FitLimits().model_dump()
+
+
+def test_the_limits_of_other_ways_in_the_readme_are_where_they_differ() -> None:
+    _, _, table = TEXT.partition("| `wear` | what is different")
+    rows = [row.split("|") for row in table.partition("\n\n")[0].splitlines()[2:]]
+    limit = re.compile(r"`([a-z_]+): (-?[0-9.]+)`")
+    said = {r[1].strip(" `"): {k: float(v) for k, v in limit.findall(r[3])} for r in rows}
+    worn = FitLimits().model_dump()
+    assert said == {
+        mode: {k: v for k, v in limits.items() if v != worn[k]}
+        for mode, limits in WearLimits().model_dump().items()
+        if mode != "worn"
+    }

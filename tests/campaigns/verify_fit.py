@@ -1,8 +1,8 @@
 """make verify-fit: fits by the thousand, each accepted one checked independently.
 
 Without MESHES: every built-in design on 50 persons with 5 expressions each, at 4 nose
-positions. With MESHES=DIR: every pair of heads and glasses found in DIR and below, labelled
-automatically; pictures of each pair go to build/verify-fit.
+positions; with WEAR=..., worn in another way. With MESHES=DIR: every pair of heads and glasses
+found in DIR and below, labelled automatically; pictures of each pair go to build/verify-fit.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from tqdm import tqdm
 from pipeline.catalog.catalog import open_catalog
 from pipeline.catalog.head import EXPRESSIONS, build_head, person
 from pipeline.fit import Fit, fit, posed_parts
-from pipeline.geometry import Eyewear, Head
+from pipeline.fitting import typical_wear
+from pipeline.geometry import Eyewear, Head, resized
 from pipeline.skin import SkinSurface
-from pipeline.spec import FitLimits
+from pipeline.spec import WEAR_MODES, WearLimits, WearMode, WearSpec
 from pipeline.wearing import EyewearShape
 
 NOSES = (0.0, 1.0, 2.0, 3.0)
 #: The issue's own measure of a fit that works.
 ACCEPTED_SHARE = 0.95
+#: Ways other than 'worn' try more of a head; what is rejected is drawn again.
+OTHERWISE_SHARE = 0.7
 Pairs = Mapping[str, tuple[Eyewear, EyewearShape]]
 
 
@@ -73,14 +76,15 @@ class Tally:
             print(f"  {pair}")
 
 
-def wear(label: str, head: Head, pairs: Pairs) -> Tally:
-    """Fits every pair at every nose position, and checks what is accepted."""
+def wear(label: str, head: Head, pairs: Pairs, way: WearSpec | None = None) -> Tally:
+    """Fits every pair, worn in the way given, at every nose position; checks what is accepted."""
+    limits = WearLimits().of(way.mode if way else "worn")
     tally, skin = Tally(), SkinSurface(head)
     names, worn = [], []
     for name, (eyewear, shape) in pairs.items():
         heights = []
         for nose in NOSES:
-            found = fit(head, eyewear, nose, skin=skin, shape=shape)
+            found = fit(head, eyewear, nose, limits, wear=way, skin=skin, shape=shape)
             heights.append(_height(found, shape))
             tally.fits += 1
             if found.accepted:
@@ -89,12 +93,13 @@ def wear(label: str, head: Head, pairs: Pairs) -> Tally:
                 worn.append(posed_parts(eyewear, found))
             else:
                 tally.reasons[found.reason.split()[0]] += 1
-        if (np.diff(heights) >= 0).any():
+        # On the forehead the nose position says nothing.
+        if (np.diff(heights) >= 0).any() and not (way and way.mode == "pushed_up"):
             tally.rising.append(f"{label}, {name}")
     for pair, seen in zip(names, figures(Skin(head), worn), strict=True):
         for figure, value in seen.items():
             tally.deepest[figure] = max(tally.deepest.get(figure, -np.inf), value)
-        tally.faults += [f"{pair}: {fault}" for fault in violations(seen, FitLimits())]
+        tally.faults += [f"{pair}: {fault}" for fault in violations(seen, limits)]
     return tally
 
 
@@ -104,15 +109,18 @@ def _height(found: Fit, shape: EyewearShape) -> float:
 
 
 @lru_cache(maxsize=1)
-def designs() -> Pairs:
-    """Every built-in design at the middle of its ranges."""
-    built = {n: entry.build(entry.typical()) for n, entry in open_catalog().glasses.items()}
+def designs(scale: float = 1.0) -> Pairs:
+    """Every built-in design at the middle of its ranges, `scale` times as large."""
+    built = {
+        name: resized(entry.build(entry.typical()), scale)
+        for name, entry in open_catalog().glasses.items()
+    }
     return {name: (eyewear, EyewearShape(eyewear)) for name, eyewear in built.items()}
 
 
-def wear_built_in(number: int, expression: str) -> Tally:
-    head = build_head(person(number), expression)
-    return wear(f"person-{number:06d} {expression}", head, designs())
+def wear_built_in(number: int, expression: str, mode: WearMode = "worn") -> Tally:
+    head, way = build_head(person(number), expression), typical_wear(mode)
+    return wear(f"person-{number:06d} {expression}", head, designs(way.scale), way)
 
 
 def some_expressions(number: int, count: int) -> list[str]:
@@ -125,6 +133,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make verify-fit")
     parser.add_argument("--persons", type=int, default=50)
     parser.add_argument("--expressions", type=int, default=5)
+    parser.add_argument("--wear", choices=WEAR_MODES, default="worn")
     parser.add_argument("--meshes", type=Path, help="heads and glasses, labelled automatically")
     options = parser.parse_args()
     start = time.perf_counter()
@@ -133,7 +142,7 @@ def main() -> int:
 
         return verify(options.meshes)
     heads = [
-        (number, expression)
+        (number, expression, options.wear)
         for number in range(options.persons)
         for expression in some_expressions(number, options.expressions)
     ]
@@ -142,7 +151,8 @@ def main() -> int:
         for part in tqdm(pool.map(wear_built_in, *zip(*heads, strict=True)), total=len(heads)):
             tally.add(part)
     tally.report()
-    passed = tally.share >= ACCEPTED_SHARE and not tally.faults and not tally.rising
+    least = ACCEPTED_SHARE if options.wear == "worn" else OTHERWISE_SHARE
+    passed = tally.share >= least and not tally.faults and not tally.rising
     print(f"verify-fit: {'passed' if passed else 'FAILED'} in {time.perf_counter() - start:.0f} s")
     return 0 if passed else 1
 

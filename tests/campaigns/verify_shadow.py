@@ -14,6 +14,7 @@ from pipeline.catalog.catalog import Catalog, open_catalog
 from pipeline.denoise import Denoiser
 from pipeline.finish import finish
 from pipeline.fit import fit, posed_parts
+from pipeline.geometry import resized
 from pipeline.pixels import Mask, differing, dilated, srgb_from_linear
 from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, load_recipe
@@ -51,8 +52,9 @@ def worn_samples(recipe: Recipe, catalog: Catalog):
     for index in range(1000):
         for attempt in range(MAX_ATTEMPTS):
             spec = draw(recipe, catalog, 0, index, attempt)
-            head, eyewear = catalog.head(spec.head), catalog.eyewear(spec.glasses)
-            worn = fit(head, eyewear, spec.nose)
+            head = catalog.head(spec.head)
+            eyewear = resized(catalog.eyewear(spec.glasses), spec.wear.scale)
+            worn = fit(head, eyewear, spec.nose, wear=spec.wear)
             if worn.accepted:
                 portrait = scene.build_portrait(
                     spec, head, catalog.light(spec.light).path, MACHINE
