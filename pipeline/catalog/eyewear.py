@@ -314,8 +314,7 @@ def build_eyewear(design: Design, choice: Choice) -> Eyewear:
         parts["brows"] = _surface(join(brows), material)
     parts["pads"] = _surface(join(frames.both(pad)), pad_material)
     parts["temple_left"], parts["temple_right"] = left, right
-    # Edges in no groove, or in one for a cord, are flat.
-    lens = fittings.lens(plan, bevelled=design.construction not in ("rimless", "half_rim"))
+    lens = fittings.lens(plan, bevelled=not rimless)
     glass = replace(LENSES[tint], ior=plan.lens.index, smudges=plan["smudges"])
     parts["lens_left"], parts["lens_right"] = _pair(lens, glass)
     parts = {name: _placed(part, plan["pattern_mm"]) for name, part in parts.items()}
