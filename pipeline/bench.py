@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from pipeline.child import ask
 from pipeline.errors import EyeglassError
 from pipeline.wholefile import write_whole
 
@@ -104,7 +105,7 @@ def _series(
 ) -> Series:
     """Costs of the samples of a plan."""
     return Series(
-        _answers(
+        _measured(
             {
                 "scene": _SCENE, "size": size, "spp": spp, "denoise": denoise, "pairs": pairs,
                 "samples": samples, "naive": naive, "threads": threads,
@@ -114,27 +115,9 @@ def _series(
     )  # fmt: skip
 
 
-def _answers(plan: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Runs a plan of `pipeline.blender.bench` in a child process."""
-    read_end, write_end = os.pipe()
-    with tempfile.TemporaryDirectory(prefix="eyeglass-") as scratch:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pipeline.blender.bench", str(write_end)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            pass_fds=[write_end],
-            env={**os.environ, "TMPDIR": scratch},
-            text=True,
-        )
-        os.close(write_end)
-        assert child.stdin is not None
-        child.stdin.write(json.dumps(plan))
-        child.stdin.close()
-        with os.fdopen(read_end, encoding="utf-8") as answers:
-            rows = tuple(json.loads(line) for line in answers)
-        if child.wait() != 0 or not rows:
-            raise EyeglassError(f"a benchmark's process ended with status {child.returncode}")
-    return rows
+def _measured(plan: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """What `pipeline.blender.bench` measures for a plan."""
+    return tuple(ask("pipeline.blender.bench", plan))
 
 
 def _first_sample(size: int, threads: int) -> dict[str, Any]:
@@ -195,7 +178,7 @@ def _curves(threads: int) -> dict[str, Any]:
             ratio = _said(f"{size} px, {spp} spp, U", series.ratios("sample"))
             curves[f"{size}x{spp}"] = {"seconds": seconds, "U": ratio}
     click.echo("\nerror of `all` in bytes of 8-bit sRGB (rms), 128 px: as traced, denoised")
-    rows = _answers(
+    rows = _measured(
         {
             "scene": _SCENE, "size": 128, "spp": _SPP, "denoise": False, "pairs": 1,
             "samples": _ERROR_SAMPLES, "naive": 0, "threads": threads, "errors": _CURVE_SPP,

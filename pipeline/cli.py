@@ -318,12 +318,24 @@ def annotate(
 
 @commands.command(epilog=_EXAMPLE + "eyeglass assets --hdri ~/worlds")
 @_asset_options
-def assets(heads: Path | None, glasses: Path | None, hdri: Path | None) -> None:
+@click.option(
+    "--sheet", type=_PATH, metavar="FILE",
+    help="Render all eyewear in its finishes into a PNG instead of listing.",
+)  # fmt: skip
+def assets(
+    heads: Path | None, glasses: Path | None, hdri: Path | None, sheet: Path | None
+) -> None:
     """List what there is to draw from, with its licence."""
     from pipeline.catalog.catalog import open_catalog
     from pipeline.recipe import scene_names
 
-    for kind, name, licence in open_catalog(heads, glasses, hdri).listing():
+    catalog = open_catalog(heads, glasses, hdri)
+    if sheet is not None:
+        from pipeline.sheet import draw_sheet
+
+        click.echo(f"{draw_sheet(catalog, glasses, sheet)} looks: {sheet}")
+        return
+    for kind, name, licence in catalog.listing():
         click.echo(f"{kind:<12}{name:<38}{licence}")
     for name in scene_names():
         click.echo(f"{'scene':<12}{name:<38}GPL-3.0-or-later")

@@ -35,7 +35,8 @@ class Glasses:
     """A pair of glasses of the catalogue.
 
     number: its place in the catalogue, from 0. draw: fills what may vary from a generator.
-    typical: the same at the middle of every range. build: eyewear of such a choice.
+    typical: the same at the middle of every range. looks: typical choices that together show every
+    finish. build: eyewear of such a choice.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Glasses:
     licence: str
     draw: Callable[[np.random.Generator], Mapping[str, float | str]]
     typical: Callable[[], Mapping[str, float | str]]
+    looks: Callable[[], list[dict[str, float | str]]]
     build: Callable[[Mapping[str, float | str]], Eyewear]
 
 
@@ -171,6 +173,7 @@ def _designs() -> dict[str, Glasses]:
             licence=OWN_LICENCE,
             draw=design.draw,
             typical=design.typical,
+            looks=design.looks,
             build=partial(build_eyewear, design),
         )
     return found
@@ -187,6 +190,7 @@ def _user_glasses(folder: Path) -> dict[str, Glasses]:
             licence=USER_LICENCE,
             draw=lambda rng: {},
             typical=dict,
+            looks=lambda: [{}],
             build=partial(_build_user_eyewear, path),
         )
     return found

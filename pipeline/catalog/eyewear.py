@@ -231,6 +231,22 @@ class Design(Frozen):
         return {**choice, "frame": self.frame[0], "lenses": self.lenses[0]}
 
 
+    def looks(self) -> list[dict[str, float | str]]:
+        """Typical pairs that together show every finish of frame and lenses."""
+        lenses = list(dict.fromkeys(self.lenses))
+        count = max(len(self.frame), len(lenses))
+        return [
+            {
+                **self.typical(),
+                "frame": self.frame[i % len(self.frame)],
+                "lenses": lenses[i % len(lenses)],
+                "power_d": 0.0 if self.power_d[0] <= 0 <= self.power_d[1] else self.power_d[0],
+                "smudges": 0.0,
+            }
+            for i in range(count)
+        ]
+
+
 def _known(key: str, names: tuple[str, ...], known: Mapping[str, Material]) -> None:
     for name in names:
         if name not in known:
