@@ -31,7 +31,7 @@ from pipeline.store import encode_png
 
 #: Height of a picture as a share of its width.
 ASPECT = 0.56
-_SPP = 48
+_SPP = 24
 #: Seen from a little above and the wearer's left, as in a shop, so wide that temples are in.
 _CAMERA = CameraSpec(
     focal_mm=110, distance_mm=640, yaw_deg=24, pitch_deg=9, roll_deg=0, shift_x=0, shift_y=0
