@@ -15,6 +15,7 @@ from PIL import Image
 from pipeline import store
 from pipeline.errors import DatasetError, EyeglassError
 from pipeline.export.lyu import count_holes, export, lens_openings_only, shadow_by_luma
+from pipeline.recipe import load_recipe
 from pipeline.spec import (
     LAYERS,
     CameraSpec,
@@ -366,3 +367,12 @@ def test_names_that_the_scheme_cannot_hold(tmp_path: Path) -> None:
     store.write_index(root, many)
     with pytest.raises(DatasetError, match="1001 pairs of glasses"):
         export(root, tmp_path / "lyu")
+
+
+def test_the_scene_of_lyu_has_glasses_of_two_openings_only(catalog):
+    """One of its readers drops samples whose `seg` has another number of closed holes."""
+    names = load_recipe("lyu").glasses
+    assert len(names) >= 20
+    for name in names:
+        entry = catalog.glasses[name]
+        assert entry.build(entry.typical()).holes == 2, name
