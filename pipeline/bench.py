@@ -17,7 +17,7 @@ import click
 
 from pipeline.child import ask
 from pipeline.errors import EyeglassError
-from pipeline.wholefile import write_whole
+from pipeline.wholefile import check_target, write_whole
 
 SIZES = (256, 512)
 _SCENE, _SPP = "portrait", 32
@@ -61,8 +61,8 @@ def bench(out: Path | None, curves: bool) -> dict[str, Any]:
 
     Raises EyeglassError if `out` cannot be written, or a measurement fails.
     """
-    if out is not None and (out.is_dir() or not os.access(out.parent, os.W_OK)):
-        raise EyeglassError(f"{out}: a file in a folder that can be written is expected")
+    if out is not None:
+        check_target(out)
     threads = len(os.sched_getaffinity(0))
     click.echo(f"scene {_SCENE}, seed 0, {_SPP} spp, {threads} threads; ratios: median (low-high)")
     result: dict[str, Any] = {}

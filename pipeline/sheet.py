@@ -14,7 +14,7 @@ from tqdm import tqdm
 from pipeline.catalog.catalog import Catalog
 from pipeline.child import ask
 from pipeline.store import encode_png
-from pipeline.wholefile import write_whole
+from pipeline.wholefile import check_target, write_whole
 
 _CELL_PX = 240
 _TITLE_PX = 18
@@ -27,7 +27,7 @@ def draw_sheet(catalog: Catalog, glasses: Path | None, out: Path) -> int:
     glasses: the user's folder that the catalogue was opened with. Raises EyeglassError where the
     file cannot be written or rendering fails.
     """
-    write_whole({out: b""})
+    check_target(out)
     looks = [(name, look) for name, entry in catalog.glasses.items() for look in entry.looks()]
     request = {
         "glasses": glasses and str(glasses),
@@ -37,15 +37,11 @@ def draw_sheet(catalog: Catalog, glasses: Path | None, out: Path) -> int:
     }
     answers = ask("pipeline.blender.sheet", request)
     rows: dict[str, list[NDArray]] = {}
-    try:
-        for (name, look), answer in zip(looks, tqdm(answers, total=len(looks)), strict=True):
-            picture = np.frombuffer(base64.b64decode(answer["png"]), np.uint8)
-            cell = cv2.imdecode(picture, cv2.IMREAD_COLOR)
-            assert cell is not None
-            rows.setdefault(name, []).append(_titled(cell[..., ::-1], _title(name, look)))
-    except BaseException:
-        out.unlink(missing_ok=True)
-        raise
+    for (name, look), answer in zip(looks, tqdm(answers, total=len(looks)), strict=True):
+        picture = np.frombuffer(base64.b64decode(answer["png"]), np.uint8)
+        cell = cv2.imdecode(picture, cv2.IMREAD_COLOR)
+        assert cell is not None
+        rows.setdefault(name, []).append(_titled(cell[..., ::-1], _title(name, look)))
     write_whole({out: encode_png(_pasted(list(rows.values())))})
     return len(looks)
 

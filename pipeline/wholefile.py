@@ -34,3 +34,9 @@ def write_whole(files: Mapping[Path, bytes]) -> None:
     finally:
         for temporary in ready.values():
             os.unlink(temporary)
+
+
+def check_target(path: Path) -> None:
+    """Raises EyeglassError if `path` is nothing that could be written; touches nothing."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise EyeglassError(f"{path}: a file in a folder that can be written is expected")

@@ -16,7 +16,7 @@ PLAN = {"scene": "smoke", "size": 32, "spp": 2, "denoise": False, "pairs": 2, "s
 
 
 def test_a_plan_gives_a_row_a_sample():
-    rows = bench._answers(PLAN)
+    rows = bench._measured(PLAN)
     assert len(rows) == 2
     for row in rows:
         assert 0 < row["rendering"] < row["sample"]
@@ -27,7 +27,7 @@ def test_a_plan_gives_a_row_a_sample():
 
 
 def test_errors_fall_with_samples():
-    rows = bench._answers(PLAN | {"samples": 1, "errors": [1, 64]})
+    rows = bench._measured(PLAN | {"samples": 1, "errors": [1, 64]})
     assert [row["spp"] for row in rows] == [1, 64]
     assert rows[1]["traced"] < 0.5 * rows[0]["traced"]
     assert rows[0]["denoised"] < rows[0]["traced"]
@@ -45,7 +45,7 @@ def test_ratios_are_of_each_samples_own_render():
 
 def test_a_child_that_fails_is_an_error():
     with pytest.raises(EyeglassError, match="ended with status"):
-        bench._answers(PLAN | {"scene": "nowhere"})
+        bench._measured(PLAN | {"scene": "nowhere"})
 
 
 def test_a_target_that_cannot_be_written_is_told_at_once(tmp_path: Path):
