@@ -21,7 +21,10 @@ from pipeline.errors import Unsure
 from pipeline.geometry import Anchors, Eyewear, Surface
 from pipeline.transforms import apply, compose, rotation_about, translation
 
-DESIGNS = ("aviator", "cat_eye", "panto", "rectangle", "rimless", "round", "square", "trapeze")
+DESIGNS = (
+    "aviator", "cat_eye", "panto", "rectangle", "rimless", "round", "square", "trapeze",
+    "browline", "half_moon", "half_rim", "half_rim_low", "wrap",
+)  # fmt: skip
 
 
 def design(catalog: Catalog, name: str) -> Eyewear:
