@@ -170,10 +170,14 @@ class FitLimits(Frozen):
 
 
 class SlippedLimits(FitLimits):
-    """Temples are drawn forward over the ears, lenses stand further off the eyes."""
+    """Temples are drawn forward over the ears, lenses stand further off the eyes.
+
+    Where the nose grows wide the pads rest before the nodes on its flanks.
+    """
 
     ear_gap_mm: NonNegative = 10.0
     bend_before_mm: NonNegative = 40.0
+    nose_mm: NonNegative = 15.0
     vertex_max_mm: Finite = 50.0
 
 
