@@ -267,7 +267,9 @@ def test_dataset_yaml_says_what_was_asked(dataset):
     assert description["count"] == 3
     assert description["seed"] == 0
     assert description["scene"] == "smoke"
-    assert description["recipe"]["render"] == {"size": 64, "spp": 4, "denoise": False}
+    assert description["recipe"]["render"] == {
+        "size": 64, "spp": 4, "denoise": False, "layers": [],
+    }  # fmt: skip
     assert {"bpy", "numpy", "trimesh"} <= set(description["versions"])
 
 
