@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import EyeglassError
@@ -21,21 +23,29 @@ def ask(module: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """
     read_end, write_end = os.pipe()
     with tempfile.TemporaryDirectory(prefix="eyeglass-") as scratch:
-        child = subprocess.Popen(
-            # -P keeps a folder named pipeline where the user stands from being imported.
-            [sys.executable, "-P", "-m", module, str(write_end)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            pass_fds=[write_end],
-            env={**os.environ, "TMPDIR": scratch},
-            text=True,
-        )
+        log = Path(scratch) / "log.txt"
+        with log.open("wb") as output:
+            child = subprocess.Popen(
+                # -P keeps a folder named pipeline where the user stands from being imported.
+                [sys.executable, "-P", "-m", module, str(write_end)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=output,
+                pass_fds=[write_end],
+                env={**os.environ, "TMPDIR": scratch},
+                text=True,
+                # Ctrl-C is ours to act on.
+                start_new_session=True,
+            )
         os.close(write_end)
         said = False
         try:
             assert child.stdin is not None
-            child.stdin.write(json.dumps(request))
-            child.stdin.close()
+            # A broken pipe is a dead child: its status tells.
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write(json.dumps(request))
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.close()
             with os.fdopen(read_end, encoding="utf-8") as answers:
                 for line in answers:
                     said = True
@@ -46,4 +56,6 @@ def ask(module: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         finally:
             status = child.wait()
         if status != 0 or not said:
-            raise EyeglassError(f"{module}: its process ended with status {status}")
+            words = log.read_text(encoding="utf-8", errors="replace").split("\n")
+            last = next((word.strip() for word in reversed(words) if word.strip()), "no message")
+            raise EyeglassError(f"{module} ended with status {status}: {last}")

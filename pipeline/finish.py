@@ -28,7 +28,10 @@ def finish(spec: SampleSpec, rendering: Rendering, denoiser: Denoiser) -> dict[s
     for name, extra in rendering.extras.items():
         color = extra.color
         if spec.render.denoise:
-            color = denoiser.replace(shown["all"], color, extra.guides, extra.where)
+            # As `all` was, so that where the colours are equal they stay so.
+            seen = rendering.silhouette | extra.where
+            color = denoiser.replace(shown["shadow"], color, extra.guides, seen)
+            color = np.where(extra.where[..., None], color, shown["all"])
         images[name] = to_uint8(srgb_from_linear(color * gain))
     if rendering.transmittance is not None:
         images["lens_transmittance"] = to_uint16(rendering.transmittance)

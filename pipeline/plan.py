@@ -104,7 +104,7 @@ def check_names(recipe: Recipe, catalog: Catalog, where: str) -> None:
         ("light.hdri", recipe.light.hdri, tuple(catalog.lights)),
     ):
         for name in [choice] if isinstance(choice, str) else choice:
-            if name not in known and name != "all":
+            if name not in known and choice != "all":
                 close = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
                 raise RecipeError(f"{where}: $.{path}: unknown name '{name}'; {hint}")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline.catalog.data import data_path
 from pipeline.errors import RecipeError
-from pipeline.spec import ExtraKey, Finite, Frozen, Name, WearLimits, first_fault
+from pipeline.spec import ExtraKey, Finite, Frozen, Name, WearLimits, first_fault, once
 from pipeline.yamlfile import read_yaml
 
 
@@ -151,6 +151,11 @@ class Render(Frozen):
     spp: Annotated[int, Field(ge=1, le=65536)] = 32
     denoise: bool = True
     layers: list[ExtraKey] = []
+
+    @field_validator("layers")
+    @classmethod
+    def _each_once(cls, value: list[ExtraKey]) -> list[ExtraKey]:
+        return list(once(value))
 
 
 _PHYSICAL = {

@@ -40,8 +40,13 @@ def refraction_flow(
     flow, valid = np.zeros((size, size, 2)), np.zeros((size, size), bool)
     rows, columns = np.nonzero(where)
     eye, directions = _camera_rays(camera, face_centre(head.anchors), rows, columns, size)
-    lenses = {name: _Solid([parts[name]]) for name in LENS_PARTS if name in parts}
-    frame = _Solid([part for name, part in parts.items() if name not in LENS_PARTS])
+    glass = {
+        name: parts[name].material or Material()
+        for name in LENS_PARTS
+        if name in parts and (parts[name].material or Material()).is_glass()
+    }
+    lenses = {name: _Solid([parts[name]]) for name in glass}
+    frame = _Solid([part for name, part in parts.items() if name not in glass])
     skin = _Solid(list(head.surfaces.values()))
     for name, lens in lenses.items():
         worn = [frame, *(other for key, other in lenses.items() if key != name)]
@@ -49,7 +54,7 @@ def refraction_flow(
         reach, normal = lens.hit(start, directions)
         before = np.min([other.hit(start, directions)[0] for other in (skin, *worn)], axis=0)
         through = np.flatnonzero(reach < before)
-        ior = (parts[name].material or Material()).ior
+        ior = glass[name].ior
         points, ways, ok = _through(
             lens, ior, (start + directions * reach[:, None])[through], directions[through],
             normal[through],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.child import ask
+from pipeline.errors import EyeglassError
 from pipeline.store import encode_png
 from pipeline.wholefile import check_target, write_whole
 
@@ -28,6 +30,8 @@ def draw_sheet(catalog: Catalog, glasses: Path | None, out: Path) -> int:
     file cannot be written or rendering fails.
     """
     check_target(out)
+    if out.suffix.lower() != ".png":
+        raise EyeglassError(f"{out}: a sheet is a PNG; a name that ends in .png is expected")
     looks = [(name, look) for name, entry in catalog.glasses.items() for look in entry.looks()]
     request = {
         "glasses": glasses and str(glasses),
@@ -37,7 +41,8 @@ def draw_sheet(catalog: Catalog, glasses: Path | None, out: Path) -> int:
     }
     answers = ask("pipeline.blender.sheet", request)
     rows: dict[str, list[NDArray]] = {}
-    for (name, look), answer in zip(looks, tqdm(answers, total=len(looks)), strict=True):
+    shown = tqdm(answers, total=len(looks), unit="look", disable=not sys.stderr.isatty())
+    for (name, look), answer in zip(looks, shown, strict=True):
         picture = np.frombuffer(base64.b64decode(answer["png"]), np.uint8)
         cell = cv2.imdecode(picture, cv2.IMREAD_COLOR)
         assert cell is not None

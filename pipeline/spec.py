@@ -8,6 +8,7 @@ sample (fit, rejected attempts, files) is a record in `index.jsonl`, see `pipeli
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -115,6 +116,13 @@ class LightSpec(Frozen):
     exposure_ev: Annotated[Finite, Field(ge=-30, le=30)]
 
 
+def once(names: Sequence[ExtraKey]) -> Any:
+    """The names, if none is there twice; raises ValueError."""
+    if len(set(names)) < len(names):
+        raise ValueError("each layer once is expected")
+    return names
+
+
 class RenderSpec(Frozen):
     """How the picture is traced. size: px, width and height. spp: samples per pixel.
 
@@ -132,6 +140,11 @@ class RenderSpec(Frozen):
     @classmethod
     def _from_json(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("layers")
+    @classmethod
+    def _each_once(cls, value: tuple[ExtraKey, ...]) -> tuple[ExtraKey, ...]:
+        return once(value)
 
     @property
     def image_keys(self) -> tuple[str, ...]:

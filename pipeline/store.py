@@ -90,13 +90,13 @@ def write_sample(root: Path, record: dict[str, Any], images: Mapping[str, NDArra
 
 
 def write_images(folder: Path, images: Mapping[str, NDArray]) -> None:
-    """`key.png` for each image: uint8 (h, w, 3) RGB, uint8 or uint16 (h, w)."""
+    """`key.png` for each image: uint8 or uint16, (h, w, 3) RGB or (h, w)."""
     for key, image in images.items():
         (folder / f"{key}.png").write_bytes(encode_png(image))
 
 
 def encode_png(image: NDArray) -> bytes:
-    """PNG without alpha of uint8 (h, w, 3) RGB, or grey uint8 or uint16 (h, w)."""
+    """PNG without alpha of uint8 or uint16, (h, w, 3) RGB or grey (h, w)."""
     ok, data = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
     if not ok:
         raise RuntimeError("OpenCV could not encode a PNG")

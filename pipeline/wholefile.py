@@ -30,7 +30,11 @@ def write_whole(files: Mapping[Path, bytes]) -> None:
             except OSError as error:
                 raise EyeglassError(f"{path}: cannot be written: {one_line(error)}") from None
         for path in files:
-            os.replace(ready.pop(path), path)
+            try:
+                os.replace(ready[path], path)
+            except OSError as error:
+                raise EyeglassError(f"{path}: cannot be written: {one_line(error)}") from None
+            del ready[path]
     finally:
         for temporary in ready.values():
             os.unlink(temporary)

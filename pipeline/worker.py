@@ -162,7 +162,7 @@ class Worker:
             sitting = self._sitting = Sitting(portrait, layers.render_face(portrait))
         self.built = scene.wear(sitting.portrait, parts)
         rendering = layers.render(self.built, sitting.face)
-        return lenses.render_extras(self.built, sitting.face, rendering)
+        return lenses.render_extras(self.built, sitting.face, rendering, spec)
 
     def _images(
         self, spec: SampleSpec, parts: Mapping[str, Surface]

@@ -31,15 +31,18 @@ def generate(out: Path, count: int, *more: str) -> subprocess.CompletedProcess[s
     return done
 
 
-def blend_contents(path: Path) -> tuple[str, int, bool, bool]:
-    """What Blender finds in a .blend: open scene, its size, any border, eyewear to be seen."""
+def blend_contents(path: Path) -> tuple[str, int, bool, bool, bool]:
+    """What Blender finds in a .blend: open scene, its size, any border, eyewear to be seen, and
+    whether all images are inside."""
     script = f"""
 import bpy
 bpy.ops.wm.open_mainfile(filepath={str(path)!r})
 scene = bpy.context.scene
 rims = scene.objects["rims"]
+packed = [bool(image.packed_file) for image in bpy.data.images if image.type != "RENDER_RESULT"]
 print("found", repr((scene.name, scene.render.resolution_x, scene.render.use_border,
-                      rims.visible_camera and not rims.hide_render)))
+                      rims.visible_camera and not rims.hide_render,
+                      len(packed) >= 2 and all(packed))))
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -255,7 +258,7 @@ def test_one_sample_again_from_its_spec_alone(dataset, records, tmp_path):
         blend,
     )
     assert done.returncode == 0, done.stderr
-    assert blend_contents(blend) == ("picture", 64, False, True)
+    assert blend_contents(blend) == ("picture", 64, False, True, True)
     for key, path in record["files"].items():
         for folder in ("a", "b"):
             again = (tmp_path / folder / f"{key}.png").read_bytes()
@@ -383,3 +386,26 @@ def test_a_spec_that_is_not_of_this_catalogue_is_refused(records, tmp_path, chan
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
     assert not (tmp_path / "a").exists()
+
+
+def test_optional_layers_of_a_pair_are_those_of_the_pair_alone(tmp_path):
+    """The finish of `sunglasses` hangs on the sample, not on who sat before."""
+    scene = tmp_path / "layers.yaml"
+    scene.write_text(
+        "pairs_per_portrait: 3\nglasses: [round, panto_metal]\n"
+        "render: {size: 64, spp: 4, denoise: true, layers: [sunglasses, no_reflection, "
+        "lens_transmittance, refraction_flow]}\n"
+    )
+    out = tmp_path / "set"
+    done = run("generate", "--scene", scene, "--count", "3", "--out", out)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in (out / "index.jsonl").read_text().splitlines()]
+    extras = ("sunglasses", "no_reflection", "lens_transmittance", "refraction_flow")
+    for key in extras:
+        assert key in records[2]["files"]
+    alone = tmp_path / "alone"
+    done = run("render", "--dataset", out, "--id", "000002", "--out", alone)
+    assert done.returncode == 0, done.stderr
+    for key, path in records[2]["files"].items():
+        found = next(alone.rglob(f"{key}.png"))
+        assert found.read_bytes() == (out / path).read_bytes(), key

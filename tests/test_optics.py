@@ -128,7 +128,7 @@ def with_spp(spec, spp):
     return spec.model_copy(update={"render": spec.render.model_copy(update={"spp": spp})})
 
 
-def rendered(spec, head, lens, catalog, color):
+def rendered(spec, head, lens, catalog, color, reflects=True):
     """`all` of a lens before the plane, which shines in a colour, or each point in its own."""
     portrait = scene.build_portrait(spec, head, catalog.light(spec.light).path, TWO)
     shader = shading.Shader("skin")
@@ -137,6 +137,8 @@ def rendered(spec, head, lens, catalog, color):
     portrait.head["skin"].data.materials[0] = shader.finish(glow)
     portrait.scene.world = None
     built = scene.wear(portrait, {"lens_left": lens} if lens else {"pads": far_away()})
+    if lens:
+        shading.show_reflections(built.eyewear["lens_left"].data.materials[0], reflects)
     return layers.trace_layer(built, "all")["Combined"][..., :3]
 
 
@@ -220,6 +222,49 @@ def test_a_lens_lets_through_what_its_parameters_say(finish, worn_spec, catalog)
     assert seen == pytest.approx(expected, rel=0.02)
 
 
+def turned(surface, degrees):
+    """About the y axis through the origin."""
+    a = np.radians(degrees)
+    matrix = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
+    return replace(surface, vertices=surface.vertices @ matrix.T)
+
+
+def fresnel(degrees, index):
+    """Reflectance of unpolarised light (Hecht, "Optics", 5th ed., 4.6)."""
+    outside = np.radians(degrees)
+    inside = np.arcsin(np.sin(outside) / index)
+    across = np.sin(outside - inside) / np.sin(outside + inside)
+    along = np.tan(outside - inside) / np.tan(outside + inside)
+    return (across**2 + along**2) / 2
+
+
+def test_a_coating_has_no_colour_at_grazing_incidence(worn_spec, catalog):
+    """At 72 degrees bare CR-39 reflects 20% a face, and a green coating hardly less, grey."""
+    spec, head = board(worn_spec("square"))
+    lens = turned(flat_lens(0.0, "clear"), 72.0)
+    # What it reflects would come from the board as well.
+    white = (1.0, 1.0, 1.0)
+    seen = rendered(with_spp(spec, 512), head, lens, catalog, white, reflects=False)
+    seen = seen[28:36, 30:34].mean(axis=(0, 1))
+    bare, grazing = ((1.498 - 1) / (1.498 + 1)) ** 2, fresnel(72.0, 1.498)
+    normal = np.array(LENSES["clear"].reflectance)
+    reflected = normal + (grazing - bare) * (1 - normal) / (1 - bare)
+    expected = np.array(LENSES["clear"].base_color) * (1 - reflected) ** 2
+    assert seen == pytest.approx(expected, abs=0.05)
+    assert np.ptp(seen) < 0.02
+
+
+def test_what_nothing_is_seen_through_has_no_flow_and_lets_nothing_through(worn_spec, catalog):
+    spec, head = board(worn_spec("square"))
+    lens = flat_lens(0.0, "clear")
+    painted = replace(lens, material=replace(lens.material, transmission=0.0))
+    parts = {"lens_left": painted, "pads": far_away()}
+    everywhere = np.ones((64, 64), bool)
+    assert not refraction_flow(spec.camera, head, parts, everywhere)[1].any()
+    parts = {"lens_left": lens, "pads": far_away()}
+    assert refraction_flow(spec.camera, head, parts, everywhere)[1].mean() > 0.2
+
+
 # --- optional layers -----------------------------------------------------------------------------
 
 
@@ -242,7 +287,7 @@ def dressed(worn_spec, catalog):
     portrait = scene.build_portrait(spec, head, catalog.light(spec.light).path, TWO)
     face = layers.render_face(portrait)
     built = scene.wear(portrait, parts)
-    rendering = lenses.render_extras(built, face, layers.render(built, face))
+    rendering = lenses.render_extras(built, face, layers.render(built, face), spec)
     coverage = rendering.coverage
     behind = coverage.lens_left + coverage.lens_right > 0
     flow, valid = refraction_flow(spec.camera, head, parts, behind)

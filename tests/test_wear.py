@@ -238,6 +238,7 @@ def test_specs_from_before_there_were_ways_of_wearing_are_worn(
     ("change", "said"),
     [
         ({"wear": {"slipd": 1}}, "$.wear: unknown name 'slipd'; did you mean 'slipped'?"),
+        ({"wear": ["all"]}, "$.wear: unknown name 'all'"),
         ({"wear": "askwe"}, "$.wear: unknown name 'askwe'; did you mean 'askew'?"),
         ({"wear": {"worn": 0}}, "$.wear: weights must add up to more than 0"),
         ({"limits": {"pushedup": {}}}, "$.limits.pushedup: unknown key, did you mean 'pushed_up'?"),

@@ -16,20 +16,23 @@ from pipeline.blender.trace import trace
 from pipeline.catalog.finishes import LENSES
 from pipeline.pixels import Float32, Mask, dilated
 from pipeline.rendering import Extra, Guides, Rendering
+from pipeline.spec import SampleSpec
 
 #: Finishes of `sunglasses`, one sample after another.
 SUNGLASSES = ("grey", "brown", "green", "grey_gradient", "brown_gradient", "silver_mirror")
 _WHITE = "label_white"
 
 
-def render_extras(built: BuiltScene, face: FaceLayer, rendering: Rendering) -> Rendering:
-    """The rendering with the optional layers that the spec asks for."""
-    wanted = built.portrait.spec.render.layers
+def render_extras(
+    built: BuiltScene, face: FaceLayer, rendering: Rendering, spec: SampleSpec
+) -> Rendering:
+    """The rendering with the optional layers that the sample's own spec asks for."""
+    wanted = spec.render.layers
     extras: dict[str, Extra] = {}
     if "no_reflection" in wanted:
         extras["no_reflection"] = _no_reflection(built, rendering)
     if "sunglasses" in wanted:
-        extras["sunglasses"] = _sunglasses(built, face, rendering)
+        extras["sunglasses"] = _sunglasses(built, face, rendering, spec.index)
     transmittance = None
     if "lens_transmittance" in wanted:
         transmittance = _transmittance(built)
@@ -37,7 +40,7 @@ def render_extras(built: BuiltScene, face: FaceLayer, rendering: Rendering) -> R
 
 
 def _no_reflection(built: BuiltScene, rendering: Rendering) -> Extra:
-    """`all` with lenses that only take away what they would reflect."""
+    """`all` with lenses that add nothing: no reflections, and no light that smudges scatter."""
     coverage = rendering.coverage
     seen = dilated(coverage.lens_left + coverage.lens_right > 0, 1) & rendering.silhouette
     shown = [_material(built, name) for name, lens in built.lenses.items() if lens.is_glass()]
@@ -50,18 +53,25 @@ def _no_reflection(built: BuiltScene, rendering: Rendering) -> Extra:
             shading.show_reflections(material, True)
 
 
-def _sunglasses(built: BuiltScene, face: FaceLayer, rendering: Rendering) -> Extra:
-    """`all` with dark lenses of the same form; `all` itself where they are dark already."""
-    if built.dark_lenses:
+def _sunglasses(
+    built: BuiltScene, face: FaceLayer, rendering: Rendering, index: int
+) -> Extra:
+    """`all` with dark lenses of the same form; `all` itself where they are dark, or there are none.
+
+    index: of the sample, which decides the finish.
+    """
+    if built.dark_lenses or not built.lenses:
         return _extra(built, rendering, np.zeros_like(rendering.silhouette))
-    spec = built.portrait.spec
-    finish = LENSES[SUNGLASSES[spec.index % len(SUNGLASSES)]]
+    finish = LENSES[SUNGLASSES[index % len(SUNGLASSES)]]
     worn = {name: _material(built, name) for name in built.lenses}
     for name, material in built.lenses.items():
         dark = replace(finish, ior=material.ior, smudges=material.smudges)
-        built.eyewear[name].data.materials[0] = shading.lens(f"{name}_dark", dark)
+        mesh = built.eyewear[name].data
+        if "height" not in mesh.attributes:
+            dark = replace(dark, pattern="")
+        mesh.materials[0] = shading.lens(f"{name}_dark", dark)
     try:
-        return _extra(built, rendering, rendering.silhouette | influence(built, face))
+        return _extra(built, rendering, rendering.border | influence(built, face))
     finally:
         for name, old in worn.items():
             built.eyewear[name].data.materials[0] = old
@@ -71,18 +81,23 @@ def _extra(built: BuiltScene, rendering: Rendering, where: Mask) -> Extra:
     passes = trace_layer(built, "all", where)
     color = passes["Combined"][..., :3]
     guides = Guides(passes["Denoising Albedo"], passes["Denoising Normal"])
-    return Extra(np.where(where[..., None], color, rendering.layers["all"]), guides, where)
+    return Extra(
+        color=np.where(where[..., None], color, rendering.layers["all"]),
+        guides=rendering.guides["all"].replaced(where, guides),
+        where=where,
+    )
 
 
 def _transmittance(built: BuiltScene) -> Float32:
     """(h, w, 3): the share of what is behind that a pixel's lenses let through; 1 elsewhere."""
     portrait, white = built.portrait, shading.emission(_WHITE, (1.0, 1.0, 1.0))
+    black = shading.emission("label_dark", (0.0, 0.0, 0.0))
     shown = dict.fromkeys((*portrait.label_head.values(), *built.label_eyewear.values()), white)
     for name, lens in built.lenses.items():
+        material = shading.lens(f"through_{name}", lens) if lens.is_glass() else black
         if lens.is_glass():
-            glass = shading.lens(f"label_{name}", lens)
-            shading.show_reflections(glass, False)
-            shown[built.label_eyewear[name]] = glass
+            shading.show_reflections(material, False)
+        shown[built.label_eyewear[name]] = material
     with _dressed(shown), labels.labels_shown(built, hide_head=False):
         portrait.scene.world = _white_world()
         where = labels.outline(built)

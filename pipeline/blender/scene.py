@@ -162,7 +162,7 @@ def save_blend(built: BuiltScene, path: Path) -> None:
         if scene != built.portrait.scene:
             bpy.data.scenes.remove(scene)
     for image in bpy.data.images:
-        if image.has_data and not image.packed_file:
+        if not image.packed_file and (image.source == "FILE" or image.has_data):
             image.pack()
     bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False)
 
@@ -194,14 +194,13 @@ def _world(hdri: Path) -> bpy.types.World:
     """The world of an HDR file; only one is kept in memory."""
     name = _HDR_PREFIX + hdri.name[-40:]
     world = bpy.data.worlds.get(name)
-    if world is not None and world["path"] == str(hdri):
+    if world is not None and world.get("path") == str(hdri):
         return world
     for old in [w for w in bpy.data.worlds if w.name.startswith(_HDR_PREFIX)]:
         for image in {n.image for n in old.node_tree.nodes if n.type == "TEX_ENVIRONMENT"}:
             bpy.data.images.remove(image)
         bpy.data.worlds.remove(old)
     world = bpy.data.worlds.new(name)
-    world["path"] = str(hdri)
     if world.node_tree is None:
         world.use_nodes = True
     nodes, links = world.node_tree.nodes, world.node_tree.links
@@ -231,6 +230,8 @@ def _world(hdri: Path) -> bpy.types.World:
     # each start of Cycles costs.
     world.cycles.sampling_method = "MANUAL"
     world.cycles.sample_map_resolution = max(light.size[0], 64)
+    # Last: a world without it is one that was not finished.
+    world["path"] = str(hdri)
     return world
 
 

@@ -172,7 +172,7 @@ def frame(name: str, material: Material) -> bpy.types.Material:
     return shader.finish(mixed.outputs[0])
 
 
-#: Name of the node whose value, 1 or 0, says whether lenses reflect.
+#: Name of the node whose value, 1 or 0, says whether lenses reflect and smudges scatter.
 _REFLECTIONS = "reflections"
 #: What a smudge scatters of the light at most, and sizes of smudges and of specks of dust, per mm.
 _SMUDGE, _SMUDGES_A_MM, _DUST_A_MM = 0.06, 0.08, 2.2
@@ -194,13 +194,10 @@ def lens(name: str, material: Material) -> bpy.types.Material:
     tint = shader.node(
         "ShaderNodeGamma", {"Color": _patterned(shader, material), "Gamma": 0.5}
     ).outputs[0]
-    normal = material.normal_reflectance()
-    most, bare = max(normal), ((material.ior - 1.0) / (material.ior + 1.0)) ** 2
-    gain = (1.0 - most) / (1.0 - bare)
+    normal, bare = material.normal_reflectance(), ((material.ior - 1.0) / (material.ior + 1.0)) ** 2
     fresnel = shader.node("ShaderNodeFresnel", {"IOR": material.ior}).outputs[0]
-    share = shader.math("ADD", shader.math("MULTIPLY", fresnel, gain), most - bare * gain, True)
-    hue = tuple(c / most for c in normal) if most else (1.0, 1.0, 1.0)
-    taken = shader.mix(share, (0.0, 0.0, 0.0), hue)
+    grazing = shader.math("DIVIDE", shader.math("SUBTRACT", fresnel, bare), 1.0 - bare, True)
+    taken = shader.mix(grazing, normal, (1.0, 1.0, 1.0))
     left = shader.mix(1.0, tint, shader.mix(1.0, (1.0, 1.0, 1.0), taken, "SUBTRACT"), "MULTIPLY")
     shown = shader.node("ShaderNodeValue")
     shown.name = _REFLECTIONS
@@ -217,7 +214,8 @@ def lens(name: str, material: Material) -> bpy.types.Material:
         "ShaderNodeAddShader", {0: refracted.outputs[0], 1: reflected.outputs[0]}
     ).outputs[0]
     if material.smudges:
-        film = shader.node("ShaderNodeBsdfDiffuse", {"Color": (0.8, 0.8, 0.8)})
+        haze = shader.mix(shown.outputs[0], (0.0, 0.0, 0.0), (0.8, 0.8, 0.8))
+        film = shader.node("ShaderNodeBsdfDiffuse", {"Color": haze})
         glass = shader.node(
             "ShaderNodeMixShader", {0: _film(shader, material), 1: glass, 2: film.outputs[0]}
         ).outputs[0]
@@ -232,7 +230,7 @@ def lens(name: str, material: Material) -> bpy.types.Material:
 
 
 def show_reflections(lens: bpy.types.Material, shown: bool) -> None:
-    """Lets a material of `lens` reflect, or only take away what it would reflect."""
+    """Lets a material of `lens` reflect and scatter, or only take that light away."""
     lens.node_tree.nodes[_REFLECTIONS].outputs[0].default_value = float(shown)
 
 

@@ -36,7 +36,7 @@ def part_material(part: str, material: Material | None, opacity: float) -> Mater
 def _lens(material: Material | None, opacity: float) -> Material:
     if material is None:
         return CLEAR_LENS
-    material = _without_texture(material)
+    material = without_texture(material)
     through = max(material.transmission, 1.0 - opacity)
     if through > 0:
         return replace(material, metallic=0.0, transmission=through)
@@ -90,7 +90,7 @@ def _stacked(
     if sum(size[0] for size in sizes) * width > _MAX_PIXELS:
         pictured, width = [False] * len(surfaces), _PLAIN_ROWS
     bands = [
-        _band(m if keep else _without_texture(m), width)
+        _band(m if keep else without_texture(m), width)
         for m, keep in zip(materials, pictured, strict=True)
     ]
     texture = np.concatenate(bands)
@@ -121,7 +121,7 @@ def _band(material: Material, width: int) -> NDArray[np.uint8]:
     return np.stack([table[texture[..., i], i] for i in range(3)], axis=-1)
 
 
-def _without_texture(material: Material) -> Material:
+def without_texture(material: Material) -> Material:
     """The material with the mean colour of its texture instead of the texture."""
     if material.texture is None:
         return material

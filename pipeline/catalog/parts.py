@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.catalog.lenses import count_holes, span
-from pipeline.catalog.looks import merged, part_material
+from pipeline.catalog.looks import merged, part_material, without_texture
 from pipeline.catalog.piece import Piece
 from pipeline.catalog.shapes import Regions, corner, cut_at, is_pane, regions, specks
 from pipeline.errors import AssetError
@@ -109,6 +109,11 @@ def eyewear_parts(
         if len(share.surface.faces):
             found.setdefault(share.part, []).append(share)
     parts = {name: merged([s.surface for s in found[name]]) for name in sorted(found)}
+    for name in LENS_PARTS:
+        # A lens has one tint: textures say how light falls on it, not what it lets through.
+        material = parts[name].material if name in parts else None
+        if material is not None:
+            parts[name] = replace(parts[name], material=without_texture(material))
     confidence = {name: _mean_sure(found[name]) for name in parts}
     _check(parts, path)
     hinges = (_hinge(parts["temple_left"]), _hinge(parts["temple_right"]))
