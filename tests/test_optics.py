@@ -239,18 +239,18 @@ def fresnel(degrees, index):
 
 
 def test_a_coating_has_no_colour_at_grazing_incidence(worn_spec, catalog):
-    """At 72 degrees bare CR-39 reflects 20% a face, and a green coating hardly less, grey."""
+    """At 65 degrees bare CR-39 reflects 12% a face, and a green coating hardly less, grey."""
     spec, head = board(worn_spec("square"))
-    lens = turned(flat_lens(0.0, "clear"), 72.0)
+    lens = turned(flat_lens(0.0, "clear"), 65.0)
     # What it reflects would come from the board as well.
     white = (1.0, 1.0, 1.0)
     seen = rendered(with_spp(spec, 512), head, lens, catalog, white, reflects=False)
-    seen = seen[28:36, 30:34].mean(axis=(0, 1))
-    bare, grazing = ((1.498 - 1) / (1.498 + 1)) ** 2, fresnel(72.0, 1.498)
+    seen = seen[26:38, 31:33].mean(axis=(0, 1))
+    bare, grazing = ((1.498 - 1) / (1.498 + 1)) ** 2, fresnel(65.0, 1.498)
     normal = np.array(LENSES["clear"].reflectance)
     reflected = normal + (grazing - bare) * (1 - normal) / (1 - bare)
     expected = np.array(LENSES["clear"].base_color) * (1 - reflected) ** 2
-    assert seen == pytest.approx(expected, abs=0.05)
+    assert seen == pytest.approx(expected, abs=0.04)
     assert np.ptp(seen) < 0.02
 
 
