@@ -91,6 +91,7 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
             denoise=recipe.render.denoise,
             seed=int(stream(Stream.NOISE).integers(2**31)),
             layers=tuple(recipe.render.layers),
+            caustics=recipe.render.caustics,
         ),
     )
 

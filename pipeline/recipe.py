@@ -144,13 +144,15 @@ class Light(Frozen):
 class Render(Frozen):
     """size: px, width and height; spp: samples per pixel; denoise: RGB layers only.
 
-    layers: optional images, each at a cost of its own; see `pipeline.spec.EXTRA_KEYS`.
+    layers: optional images, each at a cost of its own; see `pipeline.spec.EXTRA_KEYS`. caustics:
+    lenses bend the light that falls on skin, at much more noise.
     """
 
     size: Annotated[int, Field(ge=16, le=8192)] = 384
     spp: Annotated[int, Field(ge=1, le=65536)] = 32
     denoise: bool = True
     layers: list[ExtraKey] = []
+    caustics: bool = False
 
     @field_validator("layers")
     @classmethod

@@ -127,7 +127,7 @@ class RenderSpec(Frozen):
     """How the picture is traced. size: px, width and height. spp: samples per pixel.
 
     seed: of Cycles' random numbers. denoise: whether the RGB layers are denoised. layers: optional
-    images beside the usual ones.
+    images beside the usual ones. caustics: whether lenses bend the light that falls on skin.
     """
 
     size: Annotated[int, Field(ge=16, le=8192)]
@@ -135,6 +135,7 @@ class RenderSpec(Frozen):
     denoise: bool
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     layers: tuple[ExtraKey, ...] = ()
+    caustics: bool = False
 
     @field_validator("layers", mode="before")
     @classmethod

@@ -271,7 +271,7 @@ def test_dataset_yaml_says_what_was_asked(dataset):
     assert description["seed"] == 0
     assert description["scene"] == "smoke"
     assert description["recipe"]["render"] == {
-        "size": 64, "spp": 4, "denoise": False, "layers": [],
+        "size": 64, "spp": 4, "denoise": False, "layers": [], "caustics": False,
     }  # fmt: skip
     assert {"bpy", "numpy", "trimesh"} <= set(description["versions"])
 

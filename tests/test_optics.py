@@ -265,6 +265,30 @@ def test_what_nothing_is_seen_through_has_no_flow_and_lets_nothing_through(worn_
     assert refraction_flow(spec.camera, head, parts, everywhere)[1].mean() > 0.2
 
 
+@pytest.mark.parametrize("caustics", [False, True])
+def test_light_through_a_clear_lens_neither_vanishes_nor_grows(caustics, worn_spec, catalog):
+    """On a wall behind a plano lens under an even sky.
+
+    As a pane it takes away what it does at normal incidence; with caustics what Fresnel's equations
+    take from light of all directions, some 15%, and at its edge.
+    """
+    spec, head = board(with_spp(worn_spec("square"), 1024))
+    spec = spec.model_copy(
+        update={"render": spec.render.model_copy(update={"caustics": caustics, "size": 16})}
+    )
+    wall = head.surfaces["skin"]
+    grey = Material((0.5, 0.5, 0.5), roughness=1.0)
+    near = replace(wall, vertices=wall.vertices - [0, 0, 8.0 - BEHIND], material=grey)
+    portrait = scene.build_portrait(
+        spec, replace(head, surfaces={"skin": near}), catalog.light(spec.light).path, TWO
+    )
+    portrait.scene.world = lenses._white_world()
+    built = scene.wear(portrait, {"lens_left": flat_lens(0.0, "clear")})
+    lit, shaded = (layers.trace_layer(built, name)["Combined"][4:12, 4:12, :3].mean()
+                   for name in ("face", "shadow"))  # fmt: skip
+    assert (0.7 if caustics else 0.9) * lit < shaded < 0.99 * lit
+
+
 # --- optional layers -----------------------------------------------------------------------------
 
 

@@ -69,7 +69,8 @@ def _sunglasses(
         mesh = built.eyewear[name].data
         if "height" not in mesh.attributes:
             dark = replace(dark, pattern="")
-        mesh.materials[0] = shading.lens(f"{name}_dark", dark)
+        caustics = built.portrait.spec.render.caustics
+        mesh.materials[0] = shading.lens(f"{name}_dark", dark, caustics)
     try:
         return _extra(built, rendering, rendering.border | influence(built, face))
     finally:

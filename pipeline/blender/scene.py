@@ -110,10 +110,13 @@ def wear(portrait: Portrait, parts: Mapping[str, Surface]) -> BuiltScene:
     parts: eyewear as worn, in the head's frame (mm).
     """
     scene = portrait.scene
+    caustics = portrait.spec.render.caustics
     remove_objects([obj for obj in scene.objects if obj.name not in portrait.objects])
     restart(scene)
     objects = {
-        name: add_object(scene, name, surface, _eyewear_material(name, surface), portrait.turn)
+        name: add_object(
+            scene, name, surface, _eyewear_material(name, surface, caustics), portrait.turn
+        )
         for name, surface in parts.items()
     }
     lenses = {
@@ -167,10 +170,10 @@ def save_blend(built: BuiltScene, path: Path) -> None:
     bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False)
 
 
-def _eyewear_material(name: str, surface: Surface) -> bpy.types.Material:
+def _eyewear_material(name: str, surface: Surface, caustics: bool) -> bpy.types.Material:
     material = surface.material or Material()
     if name in LENS_PARTS and material.is_glass():
-        return shading.lens(name, material)
+        return shading.lens(name, material, caustics)
     return shading.frame(name, material)
 
 

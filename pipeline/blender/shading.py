@@ -178,8 +178,8 @@ _REFLECTIONS = "reflections"
 _SMUDGE, _SMUDGES_A_MM, _DUST_A_MM = 0.06, 0.08, 2.2
 
 
-def lens(name: str, material: Material) -> bpy.types.Material:
-    """Glass to the eye, a tinted pane to light.
+def lens(name: str, material: Material, caustics: bool = False) -> bpy.types.Material:
+    """Glass to the eye, a tinted pane to light; with `caustics` glass to light as well.
 
     Cycles' shadow rays pass Transparent closures only, so refracting glass would cast a black
     shadow. Rays on their way to light (shadow and diffuse ones) therefore meet a Transparent
@@ -189,6 +189,8 @@ def lens(name: str, material: Material) -> bpy.types.Material:
 
     Bare material reflects as Fresnel's equations say. A coating changes that at normal incidence
     and leaves it at grazing incidence, where all coatings reflect alike.
+
+    With `caustics` light reaches skin behind a lens only by paths that find it by chance, bent.
     """
     shader = Shader(name)
     tint = shader.node(
@@ -219,6 +221,8 @@ def lens(name: str, material: Material) -> bpy.types.Material:
         glass = shader.node(
             "ShaderNodeMixShader", {0: _film(shader, material), 1: glass, 2: film.outputs[0]}
         ).outputs[0]
+    if caustics:
+        return shader.finish(glass)
     through = tuple(1.0 - c for c in normal)
     pane = shader.node(
         "ShaderNodeBsdfTransparent", {"Color": shader.mix(1.0, tint, through, "MULTIPLY")}
