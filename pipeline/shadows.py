@@ -45,7 +45,7 @@ _BLUR_PX = 0.5
 #: Noise lifts a ratio of two samples to any height; shadows end at 1.
 _HIGHEST_RATIO = 1.5
 #: A shadow that takes less than this is one that samples need not be spent on.
-SLIGHT_SHADOW = 0.03
+SLIGHT_SHADOW = 0.015
 #: The denoiser sees this much more than what is taken from its output.
 _MARGIN_PX = 16
 
