@@ -45,8 +45,8 @@ OMITTED_BYTES = 1.0
 _LONE_PATH_PX = 9
 #: The fewer pixels share a shadow, the less a denoiser can make of them. In pictures narrower than
 #: this, labels have more samples, so many at this width, with the third power of the width, at most
-#: so many (`make verify-shadow`; with the second power the matte of 128 px errs by 0.022). More than
-#: 256 let Cycles enlarge its table of random numbers for good, and later pictures are others.
+#: so many (`make verify-shadow`; with the second power the matte of 128 px errs by 0.022). More
+#: than 256 let Cycles enlarge its table of random numbers for good, and later pictures are others.
 _LABEL_PX, _LABEL_SPP, _MOST_LABEL_SPP = 256, 32, 256
 #: What each layer is taken over from where it cannot differ.
 _BASE = {"all": "face", "shadow": "all", "glass": "face"}
