@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
-from pipeline.geometry import RGB, Appearance
+from pipeline.catalog.appearance import draw_appearance
+from pipeline.geometry import Appearance
 
 _SEED = 20220619
 _AGE_STEPS = ((1.0, "baby"), (10.0, "child"), (25.0, "young"), (90.0, "old"))
@@ -118,30 +120,23 @@ _HEAD_SHAPES = (
 # The data's average head is narrower, and its eyes nearer together, than surveys of people.
 _MEANS = {"head-scale-horiz": 0.13, "eye-trans-x": 0.14}
 
-_SKIN_MELANIN = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-_SKIN_TONES = (
-    (0.66, 0.45, 0.36),
-    (0.58, 0.36, 0.265),
-    (0.46, 0.265, 0.175),
-    (0.30, 0.15, 0.09),
-    (0.15, 0.072, 0.043),
-    (0.062, 0.032, 0.022),
-)
-_IRISES: dict[str, RGB] = {
-    "brown": (0.075, 0.030, 0.012),
-    "hazel": (0.16, 0.095, 0.035),
-    "green": (0.14, 0.17, 0.075),
-    "blue": (0.13, 0.23, 0.36),
-    "grey": (0.22, 0.26, 0.28),
-}
-_HAIRS: dict[str, RGB] = {
-    "black": (0.010, 0.008, 0.007),
-    "dark_brown": (0.030, 0.017, 0.010),
-    "brown": (0.075, 0.038, 0.018),
-    "blond": (0.30, 0.18, 0.075),
-    "red": (0.19, 0.055, 0.016),
-}
-_GREY: RGB = (0.42, 0.41, 0.40)
+
+class _Stream(IntEnum):
+    """One number per concern of a person. Numbers are data: they never change."""
+
+    SHAPE = 0
+    TONE = 1
+    APPEARANCE = 2
+
+
+# Tone is the rank of a score among all people, so that it is uniform: ancestry's usual tone (0
+# light, 1 dark) and a normal deviate; quantiles of their sum at each twentieth (simulated).
+_USUAL_TONE = (0.85, 0.42, 0.18)
+_TONE_DEVIATION = 0.16
+_TONE_QUANTILES = (
+    -0.105, 0.087, 0.165, 0.219, 0.263, 0.302, 0.338, 0.373, 0.406, 0.439, 0.472,
+    0.506, 0.541, 0.578, 0.617, 0.659, 0.706, 0.759, 0.823, 0.911, 1.103,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,7 +145,8 @@ class Person:
 
     age: years. sex: 0 female .. 1 male. ancestry: shares african, asian, caucasian, sum 1.
     weight: 0 thin, 0.5 average, 1 heavy. size: factor on the whole head. details: weights of
-    shape targets by name, sorted, none of them 0.
+    shape targets by name, sorted, none of them 0. tone: of the skin, 0 the lightest, 1 the darkest,
+    as evenly spread over people as over the numbers.
     """
 
     index: int
@@ -159,6 +155,7 @@ class Person:
     ancestry: tuple[float, float, float]
     weight: float
     size: float
+    tone: float
     details: tuple[tuple[str, float], ...]
     appearance: Appearance
 
@@ -178,25 +175,49 @@ def person(k: int) -> Person:
     """
     if k < 0:
         raise ValueError(f"person index must be 0 or more, not {k}")
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(_SEED, spawn_key=(k,))))
-    low, high = ((8.0, 18.0), (18.0, 55.0), (55.0, 80.0))[rng.choice(3, p=(0.15, 0.6, 0.25))]
-    age = float(rng.uniform(low, high))
-    male = rng.random() < 0.5
-    sex = float(rng.beta(5.0, 1.2) if male else rng.beta(1.2, 5.0))
-    ancestry = rng.dirichlet((0.35, 0.35, 0.35))
+    rng, age, sex, ancestry = _origins(k)
     weight = float(np.clip(rng.normal(0.5, 0.17), 0.1, 0.95))
     size = float(np.clip(rng.normal(1.03, 0.02), 0.985, 1.075))
-    details = _draw_details(rng)
+    tone = _tone(k, ancestry)
     return Person(
         index=int(k),
         age=age,
         sex=sex,
-        ancestry=(float(ancestry[0]), float(ancestry[1]), float(ancestry[2])),
+        ancestry=ancestry,
         weight=weight,
         size=size,
-        details=details,
-        appearance=_draw_appearance(rng, age, ancestry),
+        tone=tone,
+        details=_draw_details(rng),
+        appearance=draw_appearance(_stream(k, _Stream.APPEARANCE), age, tone),
     )
+
+
+def age_and_tone(k: int) -> tuple[float, float]:
+    """Age and tone of `person(k)`, in a tenth of the time."""
+    _, age, _, ancestry = _origins(k)
+    return age, _tone(k, ancestry)
+
+
+def _stream(k: int, which: _Stream) -> np.random.Generator:
+    key = (k,) if which is _Stream.SHAPE else (k, which)
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(_SEED, spawn_key=key)))
+
+
+def _origins(k: int) -> tuple[np.random.Generator, float, float, tuple[float, float, float]]:
+    """The generator of a person's shape, and what it gave first: age, sex, ancestry."""
+    rng = _stream(k, _Stream.SHAPE)
+    low, high = ((8.0, 18.0), (18.0, 55.0), (55.0, 80.0))[rng.choice(3, p=(0.15, 0.6, 0.25))]
+    age = float(rng.uniform(low, high))
+    male = rng.random() < 0.5
+    sex = float(rng.beta(5.0, 1.2) if male else rng.beta(1.2, 5.0))
+    african, asian, caucasian = (float(share) for share in rng.dirichlet((0.35, 0.35, 0.35)))
+    return rng, age, sex, (african, asian, caucasian)
+
+
+def _tone(k: int, ancestry: tuple[float, float, float]) -> float:
+    score = float(np.dot(ancestry, _USUAL_TONE))
+    score += _TONE_DEVIATION * float(_stream(k, _Stream.TONE).normal())
+    return float(np.interp(score, _TONE_QUANTILES, np.linspace(0.0, 1.0, len(_TONE_QUANTILES))))
 
 
 def _macro_targets(who: Person) -> dict[str, float]:
@@ -245,51 +266,3 @@ def _draw_details(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
     shape = _HEAD_SHAPES[int(rng.integers(len(_HEAD_SHAPES)))]
     drawn.append((shape, float(rng.uniform(0.0, 0.45))))
     return tuple(sorted((name, value) for name, value in drawn if value > 0.0))
-
-
-def _mix(a: RGB, b: RGB, share: float) -> RGB:
-    values = [(1.0 - share) * x + share * y for x, y in zip(a, b, strict=True)]
-    return (float(values[0]), float(values[1]), float(values[2]))
-
-
-def _scaled(color: RGB, factor: tuple[float, float, float]) -> RGB:
-    values = np.clip(np.multiply(color, factor), 0.0, 1.0)
-    return (float(values[0]), float(values[1]), float(values[2]))
-
-
-def _draw_appearance(rng: np.random.Generator, age: float, ancestry: np.ndarray) -> Appearance:
-    usual = float(ancestry @ (0.78, 0.34, 0.16))
-    melanin = rng.normal(usual, 0.12) if rng.random() < 0.7 else rng.random()
-    melanin = float(np.clip(melanin, 0.0, 1.0))
-    redness = float(np.clip(rng.normal(0.0, 0.4), -1.0, 1.0))
-    logs = np.log(_SKIN_TONES)
-    tone = np.exp([np.interp(melanin, _SKIN_MELANIN, logs[:, c]) for c in range(3)])
-    yellow = float(np.clip(rng.normal(0.0, 0.4), -1.0, 1.0))
-    tints = (1.0 + 0.03 * redness, 1.0 - 0.06 * redness, 1.0 - 0.06 * redness - 0.08 * yellow)
-    skin = _scaled((tone[0], tone[1], tone[2]), tints)
-    fresh = float(rng.uniform(0.0, 1.0))
-    lips = _scaled(skin, (0.92 - 0.06 * fresh, 0.72 - 0.22 * fresh, 0.78 - 0.20 * fresh))
-    light = (1.0 - melanin) ** 2.0
-    chances = np.array([0.25 + 2.2 * (1 - light), 0.32 * light, 0.25 * light, 0.5 * light,
-                        0.2 * light])  # fmt: skip
-    iris_kind = str(rng.choice(list(_IRISES), p=chances / chances.sum()))
-    iris = _scaled(_IRISES[iris_kind], tuple(rng.uniform(0.75, 1.3) * rng.uniform(0.9, 1.1, 3)))
-    chances = np.array([0.25 + 3.0 * (1 - light), 0.6, 0.45 * light, 0.4 * light, 0.09 * light])
-    hair = _scaled(
-        _HAIRS[str(rng.choice(list(_HAIRS), p=chances / chances.sum()))],
-        tuple(rng.uniform(0.75, 1.3) * rng.uniform(0.95, 1.05, 3)),
-    )
-    grey = float(np.clip((age - 38.0) / 40.0 + rng.normal(0.0, 0.25), 0.0, 1.0)) * (age > 30.0)
-    return Appearance(
-        melanin=melanin,
-        redness=redness,
-        skin=skin,
-        lips=lips,
-        iris=iris,
-        iris_kind=iris_kind,
-        brow=_mix(_scaled(hair, (0.8, 0.8, 0.8)), _GREY, 0.6 * grey),
-        hair=_mix(hair, _GREY, grey),
-        brow_density=float(rng.uniform(0.45, 1.0)),
-        stubble=float(rng.uniform(0.0, 1.0)),
-        freckles=float(max(rng.normal(0.0, 0.45), 0.0) * light),
-    )
