@@ -137,11 +137,29 @@ class Appearance:
 
 
 @dataclass(frozen=True, eq=False)
+class Strands:
+    """Hairs of one kind, each a curve of the same number of points.
+
+    points: (n, k, 3) float64 mm, from root to tip. radius: (n, k) float32 mm. shade: (n,) float32,
+    0..1, what tells one hair's colour from the next. color: linear Rec. 709 albedo of most;
+    second_color: of those with a shade near 1 (grey hairs, bleached ones).
+    """
+
+    points: FloatArray
+    radius: NDArray[np.float32]
+    shade: NDArray[np.float32]
+    color: RGB
+    second_color: RGB
+
+
+@dataclass(frozen=True, eq=False)
 class Head:
     """A head ready to be fitted and rendered.
 
     surfaces: name to Surface. 'skin' is always there and is what glasses rest on; a parametric
-    head also has 'eye_left', 'eye_right', 'lashes', 'teeth', 'tongue', and its `appearance`.
+    head also has 'eye_left', 'eye_right', 'lashes', 'teeth', 'tongue', clothes and what else it
+    wears, and its `appearance`. hair: name to Strands ('scalp', 'brows', 'beard', ...). Neither
+    hair nor clothes push glasses.
     anchors: at nose position 0. `eye_left`, `eye_right`: centres of the eyes, (3,) mm, or None
     where the mesh does not say. `unit` is the unit the file was read in ('mm', 'scaled', ...).
     """
@@ -153,6 +171,7 @@ class Head:
     eye_right: FloatArray | None = None
     unit: str = "mm"
     appearance: Appearance | None = None
+    hair: Mapping[str, Strands] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,16 +44,15 @@ def _scaled(color: RGB, factor: tuple[float, float, float]) -> RGB:
 
 def draw_appearance(rng: np.random.Generator, age: float, tone: float) -> Appearance:
     """What somebody of an age (years) and a tone (0 light .. 1 dark) looks like."""
-    melanin = tone
     redness = float(np.clip(rng.normal(0.0, 0.4), -1.0, 1.0))
     logs = np.log(_SKIN_TONES)
-    tone = np.exp([np.interp(melanin, _SKIN_MELANIN, logs[:, c]) for c in range(3)])
+    bare = np.exp([np.interp(tone, _SKIN_MELANIN, logs[:, c]) for c in range(3)])
     yellow = float(np.clip(rng.normal(0.0, 0.4), -1.0, 1.0))
     tints = (1.0 + 0.03 * redness, 1.0 - 0.06 * redness, 1.0 - 0.06 * redness - 0.08 * yellow)
-    skin = _scaled((tone[0], tone[1], tone[2]), tints)
+    skin = _scaled((bare[0], bare[1], bare[2]), tints)
     fresh = float(rng.uniform(0.0, 1.0))
     lips = _scaled(skin, (0.92 - 0.06 * fresh, 0.72 - 0.22 * fresh, 0.78 - 0.20 * fresh))
-    light = (1.0 - melanin) ** 2.0
+    light = (1.0 - tone) ** 2.0
     chances = np.array([0.25 + 2.2 * (1 - light), 0.32 * light, 0.25 * light, 0.5 * light,
                         0.2 * light])  # fmt: skip
     iris_kind = str(rng.choice(list(_IRISES), p=chances / chances.sum()))
@@ -65,7 +64,7 @@ def draw_appearance(rng: np.random.Generator, age: float, tone: float) -> Appear
     )
     grey = float(np.clip((age - 38.0) / 40.0 + rng.normal(0.0, 0.25), 0.0, 1.0)) * (age > 30.0)
     return Appearance(
-        melanin=melanin,
+        melanin=tone,
         redness=redness,
         skin=skin,
         lips=lips,
