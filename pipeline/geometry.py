@@ -141,15 +141,16 @@ class Strands:
     """Hairs of one kind, each a curve of the same number of points.
 
     points: (n, k, 3) float64 mm, from root to tip. radius: (n, k) float32 mm. shade: (n,) float32,
-    0..1, what tells one hair's colour from the next. color: linear Rec. 709 albedo of most;
-    second_color: of those with a shade near 1 (grey hairs, bleached ones).
+    0..1, evenly spread, what tells one hair's colour from the next. color: linear Rec. 709 albedo;
+    second_color: that of the `second_share` (0..1) of hairs with the largest shade, such as grey.
     """
 
     points: FloatArray
     radius: NDArray[np.float32]
     shade: NDArray[np.float32]
     color: RGB
-    second_color: RGB
+    second_color: RGB = (0.0, 0.0, 0.0)
+    second_share: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,7 @@ from pipeline.blender import people, shading
 from pipeline.blender.device import Machine
 from pipeline.blender.frames import BLENDER_FROM_WORLD, METRES_PER_MM, turned_world
 from pipeline.blender.meshes import add_copy, add_object, remove_objects
+from pipeline.blender.strands import add_strands
 from pipeline.blender.trace import add_screen, restart
 from pipeline.camera import SENSOR_MM, face_centre, world_from_camera
 from pipeline.catalog.light import light_map
@@ -90,6 +91,10 @@ def build_portrait(spec: SampleSpec, head: Head, hdri: Path, machine: Machine) -
     objects = {
         name: add_object(scene, name, surface, people.material(name, surface, head), turn)
         for name, surface in head.surfaces.items()
+    }
+    objects |= {
+        f"hair_{name}": add_strands(scene, f"hair_{name}", strands, turn)
+        for name, strands in head.hair.items()
     }
     label_head = _labels(scene, objects)
     add_screen(scene)
@@ -186,7 +191,7 @@ def _clear() -> None:
     kept = {n.image for w in worlds for n in w.node_tree.nodes if n.type == "TEX_ENVIRONMENT"}
     data = [*bpy.data.objects, *bpy.data.meshes, *bpy.data.materials, *bpy.data.cameras]
     data += [image for image in bpy.data.images if image not in kept]
-    data += [*bpy.data.lights, *bpy.data.textures]
+    data += [*bpy.data.lights, *bpy.data.textures, *bpy.data.hair_curves]
     bpy.data.batch_remove(data)
 
 

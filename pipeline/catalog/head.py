@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.catalog import eyes, teeth
 from pipeline.catalog.data import data_path
+from pipeline.catalog.hair import grow
 from pipeline.catalog.mouth import Lips, find_lips
 from pipeline.catalog.person import Person, person
 from pipeline.catalog.subdivide import catmull_clark
@@ -308,6 +309,7 @@ def build_head(who: Person, expression: str) -> Head:
     used, matrix, faces = model.tongue
     surfaces["tongue"] = Surface(matrix @ coarse[used], faces)
     nodes = model.anchors(skin)
+    middle = (balls["left"].centre + balls["right"].centre) / 2
     return Head(
         name=who.name,
         surfaces=surfaces,
@@ -315,4 +317,5 @@ def build_head(who: Person, expression: str) -> Head:
         eye_left=balls["left"].centre,
         eye_right=balls["right"].centre,
         appearance=who.appearance,
+        hair=grow(who.hair, surfaces["skin"], middle, who.appearance),
     )

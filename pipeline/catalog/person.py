@@ -8,6 +8,7 @@ from enum import IntEnum
 import numpy as np
 
 from pipeline.catalog.appearance import draw_appearance
+from pipeline.catalog.hairstyles import Hair, draw_hair
 from pipeline.geometry import Appearance
 
 _SEED = 20220619
@@ -127,6 +128,7 @@ class _Stream(IntEnum):
     SHAPE = 0
     TONE = 1
     APPEARANCE = 2
+    HAIR = 3
 
 
 # Tone is the rank of a score among all people, so that it is uniform: ancestry's usual tone (0
@@ -158,6 +160,7 @@ class Person:
     tone: float
     details: tuple[tuple[str, float], ...]
     appearance: Appearance
+    hair: Hair
 
     @property
     def name(self) -> str:
@@ -189,6 +192,7 @@ def person(k: int) -> Person:
         tone=tone,
         details=_draw_details(rng),
         appearance=draw_appearance(_stream(k, _Stream.APPEARANCE), age, tone),
+        hair=draw_hair(_stream(k, _Stream.HAIR), age, sex, ancestry),
     )
 
 

@@ -1,0 +1,334 @@
+"""Scalp hair: guides that are grown over the head, and hairs between them.
+
+Some hundred guides follow the flow of a cut, lie on what is below them and hang where they are
+long; each hair takes its shape from the guides around its root, then gathers in clumps, curls and
+frays. All of it is on the skin as it is, with its expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from pipeline.catalog.facial_hair import beard_roots, brow_roots, grow_beard, grow_brows
+from pipeline.catalog.hairstyles import Cut, Hair
+from pipeline.catalog.roots import Roots, scatter, unit, vertex_normals
+from pipeline.geometry import RGB, Appearance, FloatArray, Strands, Surface
+
+_SEED = 20261125
+#: Area a place on the scalp: hairs are fewer and thicker than real ones (120 to 200 a cm2).
+_HAIR_MM2, _GUIDE_MM2, _CLUMP_MM2 = 2.6, 75.0, 24.0
+_NEAR_GUIDES = 6
+_HAIR_RADIUS_MM = 0.14
+_GUIDE_POINTS = 15
+#: On the average head: the whorl at the crown, and where hair is tied.
+_WHORL = np.array([8.0, 92.0, -122.0])
+_KNOT = np.array([0.0, 38.0, -196.0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where anybody's hair grows. near: (n, 6) guides around each place, nearest first; clump:
+    (n,) the place whose hair each gathers around."""
+
+    scalp: Roots
+    guides: Roots
+    near: NDArray[np.int64]
+    clump: NDArray[np.int64]
+    brows: Roots
+    beard: Roots
+
+
+@dataclass(frozen=True, eq=False)
+class Scalp:
+    """A head on which hair grows: skin (v, 3) and normals, and the point between its eyes."""
+
+    skin: FloatArray
+    normals: FloatArray
+    eyes: FloatArray
+    tree: cKDTree
+
+
+def grow(
+    hair: Hair,
+    skin: Surface,
+    eyes: FloatArray,
+    looks: Appearance,
+    hidden: NDArray | None = None,
+) -> Mapping[str, Strands]:
+    """'scalp', 'brows' and 'beard', as far as there are any.
+
+    skin: of a parametric head, in mm. eyes: (3,) between the eyes. hidden: (v,) 0..1 where headwear
+    hides hair.
+    """
+    places = _places(_Same(skin))
+    vertices = np.asarray(skin.vertices)
+    normals = vertex_normals(vertices, skin.faces)
+    scalp = Scalp(vertices, normals, eyes, cKDTree(vertices))
+    strands = {
+        "brows": _strands(grow_brows(hair.brows, places.brows, vertices, normals), looks.brow)
+    }
+    if hair.beard is not None:
+        grown = grow_beard(hair.beard, places.beard, vertices, normals)
+        strands["beard"] = _strands(grown, looks.hair)
+    if hair.cut is not None:
+        grown = grow_scalp(hair.cut, places, scalp, hidden)
+        if len(grown[0]):
+            strands["scalp"] = _strands(grown, looks.hair)
+    return strands
+
+
+def _strands(grown: tuple[FloatArray, NDArray[np.float32]], color: RGB) -> Strands:
+    points, radius = grown
+    shade = np.random.Generator(np.random.PCG64(_SEED)).random(len(points))
+    return Strands(points, radius, shade.astype(np.float32), color)
+
+
+class _Same:
+    """A surface as a key: all parametric heads have the same faces and places."""
+
+    def __init__(self, surface: Surface) -> None:
+        self.surface = surface
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=1)
+def _places(key: _Same) -> _Places:
+    skin = key.surface
+    rng = np.random.Generator(np.random.PCG64(_SEED))
+    hairy = skin.attributes["scalp"].astype(float)
+    scalp = scatter(skin, hairy, _HAIR_MM2, rng)
+    guides = scatter(skin, (hairy > 0.02).astype(float), _GUIDE_MM2, rng)
+    centres = np.flatnonzero(scalp.luck < _HAIR_MM2 / _CLUMP_MM2)
+    nearest = cKDTree(scalp.rest[centres]).query(scalp.rest)[1]
+    return _Places(
+        scalp=scalp,
+        guides=guides,
+        near=cKDTree(guides.rest).query(scalp.rest, _NEAR_GUIDES)[1],
+        clump=centres[nearest],
+        brows=brow_roots(skin),
+        beard=beard_roots(skin),
+    )
+
+
+def grow_scalp(
+    cut: Cut, places: _Places, scalp: Scalp, hidden: NDArray | None
+) -> tuple[FloatArray, NDArray[np.float32]]:
+    """Points (n, k, 3) and radii (n, k) of a cut."""
+    guides = _grow_guides(cut, places.guides, scalp)
+    density = cut.density * kept(cut.recession, places.scalp.rest)
+    if hidden is not None:
+        density = density * (1.0 - places.scalp.on(hidden))
+    used = places.scalp.luck < density
+    roots, near = places.scalp.of(used), places.near[used]
+    points = _between(cut, roots, near, places.guides, guides, scalp)
+    rng = np.random.Generator(np.random.PCG64(_SEED + 1))
+    luck = rng.random((len(used), 8))[used]
+    number = np.full(len(used), -1)
+    number[used] = np.arange(used.sum())
+    clump = number[places.clump[used]]
+    clump = np.where(clump < 0, np.arange(len(clump)), clump)
+    points = _styled(cut, points, clump, luck)
+    steps = np.linspace(0.0, 1.0, points.shape[1])
+    taper = _HAIR_RADIUS_MM * (1.0 - 0.6 * steps**3)
+    thick = 0.75 + 0.5 * luck[:, 7:]
+    return points, (thick * taper).astype(np.float32)
+
+
+def kept(recession: float, rest: FloatArray) -> NDArray:
+    """(n,) 0..1: hair left at places on the average head when a hairline has receded so far.
+
+    Temples go first, then the crown, then the rest of the top (Norwood 1975).
+    """
+    x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
+    order = 1.35 - 0.75 * np.clip((y - 30.0) / 50.0, 0.0, 1.0)
+    order = order - 0.42 * np.exp(-(((x - 38.0) / 15.0) ** 2) - (((z + 22.0) / 26.0) ** 2))
+    order = order - 0.25 * np.exp(-(((rest - _WHORL) ** 2).sum(axis=1)) / 34.0**2)
+    order = order - 0.2 * np.clip((z + 40.0) / 40.0, 0.0, 1.0) * np.clip((y - 40.0) / 20, 0, 1)
+    left: NDArray = np.clip((order - recession) / 0.12 + 0.5, 0.0, 1.0)
+    return left if recession > 0.0 else np.ones(len(rest))
+
+
+def _lengths(cut: Cut, rest: FloatArray) -> NDArray:
+    """(n,) mm at places on the average head."""
+    y, z = rest[:, 1], rest[:, 2]
+    top = _smooth(y, 38.0, 74.0)
+    length = cut.sides + (cut.top - cut.sides) * top
+    low = _smooth(-z, 95.0, 120.0) * _smooth(-y, -30.0, 10.0)
+    length = length + (cut.nape - length) * low
+    if cut.fringe:
+        length = length + (cut.fringe - length) * _fringe(rest)
+    return length
+
+
+def _fringe(rest: FloatArray) -> NDArray:
+    """(n,) 0..1 whether hair there belongs to the fringe."""
+    x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
+    return _smooth(z, -34.0, -28.0) * _smooth(52.0 - x, 0.0, 4.0) * _smooth(y, 50.0, 56.0)
+
+
+def _flow(cut: Cut, guides: Roots, points: FloatArray) -> FloatArray:
+    """(n, 3) where hair of each guide goes at its point (n, 3), relative to the eyes."""
+    x, y, z = points.T
+    side = np.where(guides.rest[:, 0] >= cut.part_mm, 1.0, -1.0)
+    own = np.sign(guides.rest[:, 0])
+    down = np.stack([0.1 * own, np.full(len(x), -1.0), 0.05 + 0.0 * x], axis=1)
+    whorl = points - _WHORL
+    whorl = unit(whorl * [1.0, 0.35, 1.0])
+    top = _smooth(y, 45.0, 70.0)[:, None]
+    if cut.flow == "part":
+        across = np.stack([side, -0.25 + 0.0 * x, -0.3 + 0.0 * x], axis=1)
+        back = _smooth(-z, 120.0, 160.0)[:, None]
+        flow = across * (1.0 - back) + down * back
+        flow = flow * top + (1.0 - top) * (down + [0.0, 0.0, -0.15])
+    elif cut.flow == "back":
+        level = np.stack([0.25 * own, 0.05 + 0.0 * x, -np.ones(len(x))], axis=1)
+        flow = level * _smooth(z, -165.0, -120.0)[:, None] + down * 0.9
+        flow = np.where(top > 0.5, level, flow - [0.0, 0.0, 0.6])
+    elif cut.flow == "side":
+        away = -1.0 if cut.part_mm > 0.0 else 1.0
+        across = np.stack([np.full(len(x), away), 0.12 + 0.0 * x, 0.35 + 0.0 * x], axis=1)
+        across = np.where((side * away < 0.0)[:, None], down + [0.0, 0.0, -0.3], across)
+        front = _smooth(z, -125.0, -80.0)[:, None]
+        flow = top * (front * across + (1.0 - front) * whorl) + (1.0 - top) * (
+            down + [0.0, 0.0, -0.35]
+        )
+    elif cut.flow == "knot":
+        flow = unit(_KNOT - points)
+        near = np.linalg.norm(_KNOT - points, axis=1) < 22.0
+        flow = np.where(near[:, None], down, flow)
+    else:
+        flow = top * whorl + (1.0 - top) * (0.35 * whorl + down)
+    if cut.fringe:
+        share = _fringe(guides.rest)[:, None]
+        flow = flow * (1.0 - share) + share * np.stack(
+            [0.006 * guides.rest[:, 0], np.full(len(x), -0.75), 0.5 + 0.0 * x], axis=1
+        )
+    return unit(flow)
+
+
+def _grow_guides(cut: Cut, guides: Roots, scalp: Scalp) -> FloatArray:
+    """(g, k, 3) mm."""
+    length = _lengths(cut, guides.rest)
+    step = (length / (_GUIDE_POINTS - 1))[:, None]
+    normal = unit(guides.on(scalp.normals))
+    point = guides.on(scalp.skin)
+    grown = [point]
+    direction = normal
+    fringe = _fringe(guides.rest) if cut.fringe else np.zeros(len(length))
+    for i in range(1, _GUIDE_POINTS):
+        travelled = step[:, 0] * i
+        flow = _flow(cut, guides, point - scalp.eyes)
+        if cut.flow == "out":
+            wanted = unit(normal + 0.25 * flow)
+        else:
+            flat = flow - np.einsum("ij,ij->i", flow, normal)[:, None] * normal
+            stand = cut.lift * np.exp(-travelled / (0.45 * length + 1.0))[:, None]
+            wanted = unit(unit(flat) + stand * normal / np.sqrt(max(1.0 - cut.lift**2, 0.05)))
+            hang = 0.85 * np.clip(travelled / cut.limp - 0.5, 0.0, 1.0)
+            hang = np.where(cut.flow == "knot", 0.0, hang)[:, None]
+            hang = hang * (length[:, None] > 55.0)
+            wanted = unit((1.0 - hang) * wanted + hang * [0.0, -1.0, 0.0])
+            wanted = unit(wanted + _off_face(point - scalp.eyes, fringe))
+        turn = np.clip(step / 14.0, 0.25, 0.8) if i > 1 else 1.0
+        direction = unit((1.0 - turn) * direction + turn * wanted)
+        point, normal = _above_skin(cut, scalp, point + step * direction, travelled)
+        grown.append(point)
+    return np.stack(grown, axis=1)
+
+
+def _off_face(points: FloatArray, fringe: NDArray) -> FloatArray:
+    """(n, 3) push sideways for long hair that would fall over the face."""
+    x, y, z = points.T
+    inside = _smooth(64.0 - np.abs(x), 0.0, 10.0) * _smooth(z, -40.0, -15.0)
+    inside = inside * _smooth(58.0 - y, 0.0, 14.0) * (1.0 - fringe)
+    sign = np.where(x >= 0.0, 1.0, -1.0)
+    return inside[:, None] * np.stack([1.5 * sign, 0.0 * x, -1.0 + 0.0 * x], axis=1)
+
+
+def _above_skin(
+    cut: Cut, scalp: Scalp, points: FloatArray, travelled: NDArray
+) -> tuple[FloatArray, FloatArray]:
+    """The points, moved out of what lies below them, and the normals there."""
+    _, nearest = scalp.tree.query(points)
+    normal = scalp.normals[nearest]
+    height = np.einsum("ij,ij->i", points - scalp.skin[nearest], normal)
+    layer = 0.5 + cut.volume * (1.0 - np.exp(-travelled / 18.0))
+    # Clothes lie on shoulders.
+    low = _smooth(-(points[:, 1] - scalp.eyes[1]), 120.0, 150.0)
+    lack = np.clip(layer + 9.0 * low - height, 0.0, 25.0)
+    return points + lack[:, None] * normal, normal
+
+
+def _between(
+    cut: Cut,
+    roots: Roots,
+    near: NDArray[np.int64],
+    guides: Roots,
+    grown: FloatArray,
+    scalp: Scalp,
+) -> FloatArray:
+    """(n, k, 3) hairs shaped as the three nearest guides on their own side of the part."""
+    distance = np.linalg.norm(guides.rest[near] - roots.rest[:, None], axis=2)
+    weight = 1.0 / (distance + 1.5) ** 2
+    if cut.flow in ("part", "side"):
+        apart = (guides.rest[:, 0] >= cut.part_mm)[near] != (roots.rest[:, :1] >= cut.part_mm)
+        top = roots.rest[:, 1:2] > 40.0
+        weight = weight * np.where(apart & top, 1e-4, 1.0)
+    if cut.fringe:
+        inside = _fringe(guides.rest) > 0.5
+        weight = weight * np.where(inside[near] != (_fringe(roots.rest) > 0.5)[:, None], 1e-4, 1.0)
+    weight = weight / weight.sum(axis=1, keepdims=True)
+    shape = grown - grown[:, :1]
+    points = np.zeros((len(roots), *grown.shape[1:]))
+    for i in range(near.shape[1]):
+        points += weight[:, i, None, None] * shape[near[:, i]]
+    return points + roots.on(scalp.skin)[:, None]
+
+
+def _styled(cut: Cut, points: FloatArray, clump: NDArray[np.int64], luck: NDArray) -> FloatArray:
+    """Hairs of uneven length, gathered in clumps, curled and frayed."""
+    count, steps = points.shape[1], np.linspace(0.0, 1.0, points.shape[1])[None, :, None]
+    root = points[:, :1]
+    length = np.linalg.norm(np.diff(points, axis=1), axis=2).sum(axis=1)
+    points = root + (points - root) * (0.86 + 0.16 * luck[:, :1, None])
+    gather = cut.clump * steps**1.2 * (0.6 + 0.4 * luck[:, 1:2, None])
+    points = points + gather * (points[clump] - points)
+    along = unit(np.gradient(points, axis=1))
+    first = unit(np.cross(along, _axis(luck[clump, 2], luck[clump, 3])[:, None]))
+    second = np.cross(along, first)
+    if cut.curl > 0.0:
+        turns = 2.0 * np.pi * (length[:, None] * steps[..., 0] / cut.pitch + luck[clump, 4, None])
+        turns = turns + 1.2 * (luck[:, 4, None] - 0.5)
+        size = cut.curl * (steps * 3.0).clip(0.0, 1.0) * (0.7 + 0.6 * luck[:, 5, None, None])
+        points = points + size * (
+            np.cos(turns)[..., None] * first + np.sin(turns)[..., None] * second
+        )
+    fray = cut.frizz * np.clip(0.05 * length, 0.2, 5.0)[:, None, None] * steps**0.8
+    wave = 2.0 * np.pi * (steps * (1.0 + 2.0 * luck[:, 6, None, None]) + luck[:, 2:3, None])
+    loose = np.sin(wave) * first + np.cos(1.3 * wave + 6.0 * luck[:, 3, None, None]) * second
+    wild = 0.4 + 2.2 * luck[:, 5, None, None] ** 6
+    return points + fray * wild * loose * (count > 1)
+
+
+def _axis(first: NDArray, second: NDArray) -> FloatArray:
+    """(n, 3) unit vectors evenly spread over the sphere from two numbers 0..1 each."""
+    z, turn = 2.0 * first - 1.0, 2.0 * np.pi * second
+    flat = np.sqrt(1.0 - z**2)
+    return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=1)
+
+
+def _smooth(value: NDArray, low: float, high: float) -> NDArray:
+    """0 below `low`, 1 above `high`, smooth between."""
+    t = np.clip((value - low) / (high - low), 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t))
