@@ -94,7 +94,7 @@ def _hair_share(shader: Shader, who: Appearance, rest: Any) -> Any:
     grain = _noise(shader, rest, scale=0.8, detail=3.0)
     ragged = shader.math("MULTIPLY", shader.math("SUBTRACT", grain, 0.5), 0.9)
     share = shader.ramp(shader.math("ADD", scalp, ragged), 0.15, 0.95)
-    return shader.math("MULTIPLY", share, 0.3 + 0.6 * who.stubble)
+    return shader.math("MULTIPLY", share, 0.75)
 
 
 def _brow_share(shader: Shader, who: Appearance, rest: Any) -> Any:
@@ -107,7 +107,7 @@ def _brow_share(shader: Shader, who: Appearance, rest: Any) -> Any:
     edge = shader.math(
         "ADD", brows, shader.math("MULTIPLY", shader.math("SUBTRACT", streaks, 0.5), 0.9)
     )
-    return shader.math("MULTIPLY", shader.ramp(edge, 0.3, 0.75), who.brow_density)
+    return shader.math("MULTIPLY", shader.ramp(edge, 0.3, 0.75), 0.35 * who.brow_density)
 
 
 def _eye(name: str, who: Appearance) -> bpy.types.Material:

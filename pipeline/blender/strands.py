@@ -50,7 +50,7 @@ def _material(name: str, strands: Strands) -> bpy.types.Material:
     gloss = shader.node(
         "ShaderNodeBsdfHair",
         {
-            "Color": shader.mix(0.65, color, (0.16, 0.16, 0.16)),
+            "Color": shader.mix(0.5, color, (0.05, 0.05, 0.05)),
             "Offset": -0.05,
             "RoughnessU": 0.24,
             "RoughnessV": 0.9,

@@ -14,7 +14,7 @@ from pipeline.catalog.roots import Roots, scatter, unit
 from pipeline.geometry import FloatArray, Surface
 
 _SEED = 20261124
-_BROW_MM2, _BEARD_MM2 = 0.24, 0.42
+_BROW_MM2, _BEARD_MM2 = 0.3, 0.9
 #: The brow's middle line and half its height over the distance from its inner end, 0..1.
 _ARCH_AT = (0.0, 0.3, 0.65, 1.0)
 _ARCH_MM = (15.2, 18.2, 20.4, 15.0)
@@ -35,8 +35,8 @@ def grow_brows(
     """Points (n, 4, 3) and radii (n, 4) of both brows, on a skin (v, 3) with normals (v, 3)."""
     across, above = _on_brow(roots.rest, brows)
     half = np.interp(across, _HALF_AT, _HALF_MM) * brows.thickness
-    density = brows.density * _smooth(1.0 - np.abs(above) / half, 0.0, 0.55)
-    density = density * _smooth(across, 0.0, 0.1) * _smooth(1.0 - across, 0.0, 0.12)
+    density = brows.density * _smooth(1.0 - np.abs(above) / half, 0.0, 0.9)
+    density = density * _smooth(across, 0.0, 0.22) * _smooth(1.0 - across, 0.0, 0.2)
     used = roots.luck < density
     roots, across, above, half = roots.of(used), across[used], above[used], half[used]
     sign = np.sign(roots.rest[:, 0])
@@ -48,7 +48,7 @@ def grow_brows(
     length = brows.length * np.interp(across, [0.0, 0.3, 0.8, 1.0], [0.75, 1.0, 0.9, 0.55])
     length = length * (1.0 + 0.14 * spread[1])
     points = short_hairs(roots.on(skin), unit(roots.on(normals)), away, length, 0.34, 4)
-    return points, _tapered(points, 0.075)
+    return points, _tapered(points, 0.06)
 
 
 def _on_brow(rest: FloatArray, brows: Brows) -> tuple[NDArray, NDArray]:
@@ -83,7 +83,7 @@ def grow_beard(
     fall = np.clip((length - 12.0) / 40.0, 0.0, 0.6)[:, None] * steps**2 * length[:, None]
     points[..., 1] -= 0.6 * fall
     points = points + beard.curl * _wiggles(rng, len(used), used, steps, length)
-    return points, _tapered(points, 0.085)
+    return points, _tapered(points, 0.1)
 
 
 def beard_density(beard: Beard, rest: FloatArray) -> NDArray:
@@ -91,12 +91,12 @@ def beard_density(beard: Beard, rest: FloatArray) -> NDArray:
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     top = np.interp(x, _CHEEK_AT, _CHEEK_MM) - beard.low_cheek * _smooth(x, 30.0, 45.0)
     cheek = _smooth(top - y, 0.0, 9.0) * _smooth(y, -126.0, -112.0) * _smooth(z, -66.0, -58.0)
-    lip = _smooth(-50.0 - y, 0.0, 3.0) * _smooth(y, -68.0, -60.0) * _smooth(30.0 - x, 0.0, 5.0)
+    lip = _smooth(-50.0 - y, 0.0, 3.0) * _smooth(y, -65.0, -58.0) * _smooth(26.0 - x, 0.0, 6.0)
     lip = lip * (0.55 + 0.45 * _smooth(x, 1.5, 4.5))
     chin = _smooth(-78.0 - y, 0.0, 5.0) * _smooth(24.0 - x, 0.0, 5.0) * _smooth(y, -120.0, -110.0)
     patch = _smooth(-78.0 - y, -2.0, 2.0) * _smooth(6.0 - x, 0.0, 3.0) * _smooth(y, -120.0, -110.0)
-    corner = _smooth(x, 22.0, 26.0) * _smooth(33.0 - x, 0.0, 4.0) * _smooth(-58.0 - y, 0.0, 6.0)
-    corner = corner * _smooth(y, -104.0, -92.0)
+    corner = _smooth(x, 20.0, 27.0) * _smooth(33.0 - x, 0.0, 6.0) * _smooth(-56.0 - y, 0.0, 9.0)
+    corner = 0.8 * corner * _smooth(y, -112.0, -90.0)
     # Beards thin out between moustache and cheek and under the lower lip.
     bare = 1.0 - 0.75 * np.exp(-(((x - 13.0) / 6.0) ** 2) - (((y + 83.0) / 4.0) ** 2))
     full = np.maximum(cheek * (x > 24.0), chin * bare)
@@ -162,12 +162,13 @@ def brow_roots(skin: Surface) -> Roots:
 
 def beard_roots(skin: Surface) -> Roots:
     """Places from which anybody's beard grows: neither lips, mouth nor ears."""
-    rest, regions = skin.attributes["rest"], skin.attributes
+    regions = skin.attributes
+    rest = regions["rest"].astype(np.float64)
     low = (rest[:, 1] < 16.0) & (rest[:, 1] > -128.0) & (rest[:, 2] > -72.0)
     bare = (regions["lips"] < 0.3) & (regions["mouth_inside"] < 0.1) & (regions["ears"] < 0.3)
-    any_kind = np.maximum.reduce([beard_density(Beard(kind, 1, 1, 1, 0, 0, 0), rest)
+    thickest = np.maximum.reduce([beard_density(Beard(kind, 1, 1, 1, 0, 0, 0), rest)
                                   for kind in ("full", "goatee")])  # fmt: skip
-    return scatter(skin, (any_kind * low * bare > 0).astype(float), _BEARD_MM2, _rng(4))
+    return scatter(skin, (thickest * low * bare > 0).astype(float), _BEARD_MM2, _rng(4))
 
 
 def _smooth(value: NDArray, low: float, high: float) -> NDArray:

@@ -26,6 +26,8 @@ _HAIR_MM2, _GUIDE_MM2, _CLUMP_MM2 = 2.6, 75.0, 24.0
 _NEAR_GUIDES = 6
 _HAIR_RADIUS_MM = 0.14
 _GUIDE_POINTS = 15
+#: Up to this length all places are used.
+_FULL_MM = 40.0
 #: On the average head: the whorl at the crown, and where hair is tied.
 _WHORL = np.array([8.0, 92.0, -122.0])
 _KNOT = np.array([0.0, 38.0, -196.0])
@@ -129,7 +131,10 @@ def grow_scalp(
     density = cut.density * kept(cut.recession, places.scalp.rest)
     if hidden is not None:
         density = density * (1.0 - places.scalp.on(hidden))
-    used = places.scalp.luck < density
+    length = _lengths(cut, places.scalp.rest)
+    # Long hairs cover each other many times: fewer and thicker ones look the same for less.
+    share = np.clip((length / _FULL_MM) ** -0.45, 0.4, 1.0)
+    used = places.scalp.luck < density * share
     roots, near = places.scalp.of(used), places.near[used]
     points = _between(cut, roots, near, places.guides, guides, scalp)
     rng = np.random.Generator(np.random.PCG64(_SEED + 1))
@@ -141,7 +146,7 @@ def grow_scalp(
     points = _styled(cut, points, clump, luck)
     steps = np.linspace(0.0, 1.0, points.shape[1])
     taper = _HAIR_RADIUS_MM * (1.0 - 0.6 * steps**3)
-    thick = 0.75 + 0.5 * luck[:, 7:]
+    thick = (0.75 + 0.5 * luck[:, 7:]) / np.sqrt(share[used, None])
     return points, (thick * taper).astype(np.float32)
 
 
