@@ -26,7 +26,7 @@ _LEAN_AT = (0.0, 0.12, 0.35, 0.65, 1.0)
 _LEAN_DEG = (80.0, 58.0, 26.0, 0.0, -24.0)
 #: Upper border of a beard on the cheek over the distance from the middle.
 _CHEEK_AT = (0.0, 24.0, 31.0, 44.0, 55.0, 62.0)
-_CHEEK_MM = (-50.0, -52.0, -60.0, -52.0, -36.0, 8.0)
+_CHEEK_MM = (-50.0, -53.0, -64.0, -62.0, -48.0, 4.0)
 
 
 def grow_brows(
@@ -90,7 +90,7 @@ def beard_density(beard: Beard, rest: FloatArray) -> NDArray:
     """(n,) 0..1 share of places at `rest` (n, 3) where a beard's hairs grow."""
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     top = np.interp(x, _CHEEK_AT, _CHEEK_MM) - beard.low_cheek * _smooth(x, 30.0, 45.0)
-    cheek = _smooth(top - y, 0.0, 9.0) * _smooth(y, -126.0, -112.0) * _smooth(z, -66.0, -58.0)
+    cheek = _smooth(top - y, -2.0, 14.0) * _smooth(y, -126.0, -112.0) * _smooth(z, -66.0, -58.0)
     lip = _smooth(-50.0 - y, 0.0, 3.0) * _smooth(y, -65.0, -58.0) * _smooth(26.0 - x, 0.0, 6.0)
     lip = lip * (0.55 + 0.45 * _smooth(x, 1.5, 4.5))
     chin = _smooth(-78.0 - y, 0.0, 5.0) * _smooth(24.0 - x, 0.0, 5.0) * _smooth(y, -120.0, -110.0)

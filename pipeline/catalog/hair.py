@@ -231,6 +231,7 @@ def _grow_guides(cut: Cut, guides: Roots, scalp: Scalp) -> FloatArray:
     grown = [point]
     direction = normal
     fringe = _fringe(guides.rest) if cut.fringe else np.zeros(len(length))
+    resting = np.zeros(len(length))
     for i in range(1, _GUIDE_POINTS):
         travelled = step[:, 0] * i
         flow = _flow(cut, guides, point - scalp.eyes)
@@ -245,26 +246,30 @@ def _grow_guides(cut: Cut, guides: Roots, scalp: Scalp) -> FloatArray:
             hang = hang * (length[:, None] > 55.0)
             wanted = unit((1.0 - hang) * wanted + hang * [0.0, -1.0, 0.0])
             wanted = unit(wanted + _off_face(point - scalp.eyes, fringe))
+            # What has come down onto shoulders slides along them.
+            into = np.minimum(np.einsum("ij,ij->i", wanted, normal), 0.0) * resting
+            wanted = unit(wanted - into[:, None] * normal)
         turn = np.clip(step / 14.0, 0.25, 0.8) if i > 1 else 1.0
         direction = unit((1.0 - turn) * direction + turn * wanted)
-        point, normal = _above_skin(cut, scalp, point + step * direction, travelled)
+        point, normal, resting = _above_skin(cut, scalp, point + step * direction, travelled)
         grown.append(point)
     return np.stack(grown, axis=1)
 
 
 def _off_face(points: FloatArray, fringe: NDArray) -> FloatArray:
-    """(n, 3) push sideways for long hair that would fall over the face."""
+    """(n, 3) push sideways for long hair that would fall over face or throat."""
     x, y, z = points.T
-    inside = _smooth(64.0 - np.abs(x), 0.0, 10.0) * _smooth(z, -40.0, -15.0)
-    inside = inside * _smooth(58.0 - y, 0.0, 14.0) * (1.0 - fringe)
+    front = _smooth(z, -40.0, -15.0) * _smooth(58.0 - y, 0.0, 14.0)
+    throat = _smooth(z, -105.0, -80.0) * _smooth(-70.0 - y, 0.0, 20.0)
+    inside = _smooth(66.0 - np.abs(x), 0.0, 10.0) * np.maximum(front, throat) * (1.0 - fringe)
     sign = np.where(x >= 0.0, 1.0, -1.0)
     return inside[:, None] * np.stack([1.5 * sign, 0.0 * x, -1.0 + 0.0 * x], axis=1)
 
 
 def _above_skin(
     cut: Cut, scalp: Scalp, points: FloatArray, travelled: NDArray
-) -> tuple[FloatArray, FloatArray]:
-    """The points, moved out of what lies below them, and the normals there."""
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The points, moved out of what lies below them, normals there, and 1 where they rest on it."""
     _, nearest = scalp.tree.query(points)
     normal = scalp.normals[nearest]
     height = np.einsum("ij,ij->i", points - scalp.skin[nearest], normal)
@@ -272,7 +277,7 @@ def _above_skin(
     # Clothes lie on shoulders.
     low = _smooth(-(points[:, 1] - scalp.eyes[1]), 120.0, 150.0)
     lack = np.clip(layer + 9.0 * low - height, 0.0, 25.0)
-    return points + lack[:, None] * normal, normal
+    return points + lack[:, None] * normal, normal, low * (lack > 0.0)
 
 
 def _between(
@@ -285,7 +290,7 @@ def _between(
 ) -> FloatArray:
     """(n, k, 3) hairs shaped as the three nearest guides on their own side of the part."""
     distance = np.linalg.norm(guides.rest[near] - roots.rest[:, None], axis=2)
-    weight = 1.0 / (distance + 1.5) ** 2
+    weight = 1.0 / (distance + 1.0) ** 4
     if cut.flow in ("part", "side"):
         apart = (guides.rest[:, 0] >= cut.part_mm)[near] != (roots.rest[:, :1] >= cut.part_mm)
         top = roots.rest[:, 1:2] > 40.0
