@@ -110,13 +110,19 @@ def planned_traits(specs: Iterable[SampleSpec]) -> dict[str, Counter[str]]:
     return natural_shares(numbers)
 
 
-def expression_rows(specs: list[SampleSpec], catalog: Catalog) -> list[Row]:
-    """The scene asks for all, equally likely."""
+def expression_rows(specs: list[SampleSpec], recipe: Recipe, catalog: Catalog) -> list[Row]:
+    """Against the scene's weights, or all equally likely."""
     counts = Counter(spec.head.expression for spec in specs)
-    names = catalog.heads.expressions()
-    share = 1 / len(names)
-    deviation = (share * (1 - share) / len(specs)) ** 0.5
-    return [Row("expression", n, share, counts[n] / len(specs), deviation) for n in names]
+    asked = recipe.expressions
+    if not isinstance(asked, dict):
+        names = catalog.heads.expressions() if asked == "all" else asked
+        asked = dict.fromkeys([names] if isinstance(names, str) else names, 1.0)
+    rows = []
+    for name in sorted(asked.keys() | counts.keys(), key=_by_number):
+        share = asked.get(name, 0.0) / sum(asked.values())
+        deviation = (share * (1 - share) / len(specs)) ** 0.5
+        rows.append(Row("expression", name, share, counts[name] / len(specs), deviation))
+    return rows
 
 
 def campaign(
@@ -127,7 +133,8 @@ def campaign(
     specs = [draw(recipe, catalog, 0, index) for index in range(samples)]
     natural = natural_shares(others)
     rows = compare(planned_traits(specs), natural, recipe.people.count)
-    return rows + expression_rows(specs, catalog), len({spec.head.subject for spec in specs})
+    different = len({spec.head.subject for spec in specs})
+    return rows + expression_rows(specs, recipe, catalog), different
 
 
 def fewest_persons(samples: int, persons: int) -> float:
