@@ -237,7 +237,7 @@ def test_gaze_at_the_camera_points_there_from_between_the_eyes(catalog):
         left = head.surfaces["eye_left"]
         pupil = left.vertices[np.argmin(left.attributes["gaze_angle"])] - head.eye_left
         off = np.degrees(np.arccos(np.dot(looked, pupil) / np.linalg.norm(pupil)))
-        assert off < 7.0
+        assert off < 1.0
 
 
 def test_gaze_stays_within_what_eyes_can_turn_and_is_often_at_the_camera(catalog):
