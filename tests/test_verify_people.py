@@ -70,7 +70,7 @@ def test_a_small_plan_holds_who_it_should(catalog):
     """Ages and tones of 1,000 portraits are off by at most 2% where chance would allow 5%."""
     rows, different = campaign(load_recipe("portrait"), catalog, 1000, range(10_000, 12_000))
     traits = {row.trait for row in rows}
-    assert {"age", "tone", "sex", "ancestry", "expression"} <= traits
+    assert {"age", "tone", "sex", "ancestry", "hair", "beard", "expression"} <= traits
     assert all(abs(r.found - r.expected) < 0.02 for r in rows if r.trait in ("age", "tone"))
     failed = [row for row in rows if row.trait not in ("age", "tone") and not row.passed]
     assert not failed

@@ -222,6 +222,8 @@ def traits(who: Person) -> dict[str, str]:
         "tone": _tone_step(who.tone),
         "sex": SEXES[who.sex >= 0.5],
         "ancestry": ANCESTRIES[int(np.argmax(who.ancestry))],
+        "hair": who.hair.cut.style if who.hair.cut else "bald",
+        "beard": who.hair.beard.kind if who.hair.beard else "none",
     }
 
 
