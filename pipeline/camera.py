@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import Anchors, FloatArray
-from pipeline.spec import CameraSpec
+from pipeline.spec import GAZE_PITCH_DEG, GAZE_YAW_DEG, CameraSpec
 
 #: Width of the sensor that `focal_mm` refers to (35 mm film).
 SENSOR_MM = 36.0
 #: The middle of the face lies this far below the nose nodes: about the tip of the nose.
 FACE_CENTRE_BELOW_NOSE_MM = 22.0
+#: The middle between the eyes as seen from the middle of the face (mm): mean of 40 persons, who
+#: differ by 1.5 and 2.5 (standard deviations).
+_EYES_MM = np.array([0.0, 33.6, 24.4])
 
 
 def face_centre(anchors: Anchors) -> FloatArray:
@@ -38,6 +41,17 @@ def world_from_camera(camera: CameraSpec, centre: FloatArray) -> FloatArray:
     pose[:3, 2] = back
     pose[:3, 3] = centre + camera.distance_mm * back
     return pose
+
+
+def gaze_at(camera: CameraSpec) -> tuple[float, float]:
+    """Where eyes that look at a camera look: yaw to the subject's left and pitch up, in degrees of
+    the head's frame, as far as eyes turn."""
+    x, y, z = world_from_camera(camera, -_EYES_MM)[:3, 3]
+    yaw, pitch = np.rad2deg([np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))])
+    return (
+        float(np.clip(yaw, -GAZE_YAW_DEG, GAZE_YAW_DEG)),
+        float(np.clip(pitch, -GAZE_PITCH_DEG, GAZE_PITCH_DEG)),
+    )
 
 
 def in_front(camera: CameraSpec, centre: FloatArray, points: FloatArray) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -47,7 +47,7 @@ def main() -> None:
     try:
         status = commands.main(standalone_mode=False)
     except click.exceptions.Abort:
-        _leave(130, "Interrupted; what is finished is kept, and the same command continues.")
+        _leave(130, "Interrupted.")
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(0)
@@ -62,12 +62,12 @@ def main() -> None:
         where = error.filename or "standard output"
         _leave(2, f"Error: {where}: {error.strerror or type(error).__name__}")
     except KeyboardInterrupt:
-        _leave(130, "Interrupted; what is finished is kept, and the same command continues.")
+        _leave(130, "Interrupted.")
     else:
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def _leave(status: int, message: str) -> None:
+def _leave(status: int, message: str) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(status)
 
@@ -163,20 +163,22 @@ def generate(
     from pipeline.run import AssetFolders
 
     workers = workers or min(_cores(), _MOST_WORKERS, count)
-    return generation.generate_dataset(
-        generation.Request(
-            count=count,
-            out=out,
-            scene=scene,
-            seed=seed,
-            render={"size": size, "spp": spp, "denoise": denoise},
-            assets=AssetFolders(heads, glasses, hdri),
-            workers=workers,
-            threads=threads or _threads_each(workers),
-            device=device,
-            verify=verify_layers,
-        )
+    request = generation.Request(
+        count=count,
+        out=out,
+        scene=scene,
+        seed=seed,
+        render={"size": size, "spp": spp, "denoise": denoise},
+        assets=AssetFolders(heads, glasses, hdri),
+        workers=workers,
+        threads=threads or _threads_each(workers),
+        device=device,
+        verify=verify_layers,
     )
+    try:
+        return generation.generate_dataset(request)
+    except KeyboardInterrupt:
+        _leave(130, "Interrupted; what is finished is kept, and the same command continues.")
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass render --dataset set --id 000012 --out again")
@@ -322,18 +324,33 @@ def annotate(
     "--sheet", type=_PATH, metavar="FILE",
     help="Render all eyewear in its finishes into a PNG instead of listing.",
 )  # fmt: skip
+@click.option(
+    "--people", type=_PATH, metavar="FILE",
+    help="Render the first 64 built-in persons into a PNG instead of listing.",
+)  # fmt: skip
 def assets(
-    heads: Path | None, glasses: Path | None, hdri: Path | None, sheet: Path | None
+    heads: Path | None,
+    glasses: Path | None,
+    hdri: Path | None,
+    sheet: Path | None,
+    people: Path | None,
 ) -> None:
     """List what there is to draw from, with its licence."""
     from pipeline.catalog.catalog import open_catalog
     from pipeline.recipe import scene_names
 
+    if sheet is not None and people is not None:
+        raise click.UsageError("give --sheet or --people, one at a time")
     catalog = open_catalog(heads, glasses, hdri)
     if sheet is not None:
-        from pipeline.sheet import draw_sheet
+        from pipeline.sheet import draw_looks
 
-        click.echo(f"{draw_sheet(catalog, glasses, sheet)} looks: {sheet}")
+        click.echo(f"{draw_looks(catalog, glasses, sheet)} looks: {sheet}")
+        return
+    if people is not None:
+        from pipeline.sheet import draw_people
+
+        click.echo(f"{draw_people(catalog, hdri, people)} persons: {people}")
         return
     for kind, name, licence in catalog.listing():
         click.echo(f"{kind:<12}{name:<38}{licence}")

@@ -21,7 +21,7 @@ from pipeline.catalog.catalog import Catalog, UserHeads, open_catalog
 from pipeline.contact import MAX_SAMPLES, contact_sheet
 from pipeline.errors import DatasetError, RecipeError
 from pipeline.plan import check_names, draw
-from pipeline.recipe import Choice, People, Recipe, load_recipe, parse_recipe
+from pipeline.recipe import Choice, Recipe, load_recipe, parse_recipe
 from pipeline.run import AssetFolders, Outcome, RunSettings, generate, run_jobs
 from pipeline.spec import SCHEMA_VERSION, SampleSpec, parse_spec
 from pipeline.yamlfile import one_line, read_json
@@ -210,7 +210,8 @@ def _for_folders(recipe: Recipe, assets: AssetFolders, catalog: Catalog) -> Reci
     changes: dict[str, Any] = {}
     if isinstance(catalog.heads, UserHeads):
         changes["expressions"] = "all"
-        changes["people"] = People(first=0, count=len(catalog.heads.files))
+        count = len(catalog.heads.files)
+        changes["people"] = recipe.people.model_copy(update={"first": 0, "count": count})
     if assets.glasses and catalog.glasses.keys().isdisjoint(_names(recipe.glasses)):
         changes["glasses"] = "all"
     if assets.hdri and catalog.lights.keys().isdisjoint(_names(recipe.light.hdri)):

@@ -2,7 +2,8 @@
 
 Sample i of seed s draws each concern from its own stream, `SeedSequence(s, spawn_key=(i, stream))`.
 So a sample is the same at any count and on any worker, and a new parameter of the light moves no
-camera.
+camera. What portraits in a row share, such as where a seed's walk through people begins, comes from
+`SeedSequence(s, spawn_key=(stream,))`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.catalog.catalog import Catalog
+from pipeline.camera import gaze_at
+from pipeline.catalog.catalog import Catalog, Persons
+from pipeline.crowd import check_people, choose_person
 from pipeline.errors import RecipeError
-from pipeline.recipe import Choice, Recipe, WearBy, draw_number
+from pipeline.recipe import Choice, Gaze, Recipe, WearBy, draw_number
 from pipeline.spec import (
     WEAR_MODES,
     CameraSpec,
@@ -45,6 +48,8 @@ class Stream(IntEnum):
     NOISE = 7
     WEAR = 10
     WEAR_BY = 11
+    CROWD = 12
+    GAZE = 13
 
 
 def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int = 0) -> SampleSpec:
@@ -70,20 +75,23 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
         glasses = _draw_glasses(recipe, catalog, glasses_rng)
         nose = draw_number(recipe.nose, nose_rng)
         wear = draw_wear(recipe.wear_by, mode, wear_rng)
-    people = recipe.people
-    number = people.first + int(stream(Stream.SUBJECT).integers(people.count))
     expression = _draw_name(
         recipe.expressions, catalog.heads.expressions(), stream(Stream.EXPRESSION)
     )
+    camera = _draw_camera(recipe, stream(Stream.CAMERA))
     return SampleSpec(
         seed=seed,
         index=index,
         attempt=attempt,
-        head=catalog.heads.spec(number, expression),
+        head=catalog.heads.spec(
+            _draw_subject(recipe, catalog, seed, portrait, stream(Stream.SUBJECT)),
+            expression,
+            _draw_gaze(recipe.gaze, camera, stream(Stream.GAZE)),
+        ),
         glasses=glasses,
         nose=nose,
         wear=wear,
-        camera=_draw_camera(recipe, stream(Stream.CAMERA)),
+        camera=camera,
         light=_draw_light(recipe, catalog, stream(Stream.LIGHT)),
         render=RenderSpec(
             size=recipe.render.size,
@@ -97,7 +105,8 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
 
 
 def check_names(recipe: Recipe, catalog: Catalog, where: str) -> None:
-    """Raises RecipeError, with the path, for a name that the catalogue does not have."""
+    """Raises RecipeError, with the path, for a name or people that the catalogue does not have."""
+    _check_people(recipe, catalog, where)
     for path, choice, known in (
         ("expressions", recipe.expressions, catalog.heads.expressions()),
         ("glasses", recipe.glasses, tuple(catalog.glasses)),
@@ -115,6 +124,36 @@ def check_names(recipe: Recipe, catalog: Catalog, where: str) -> None:
             )
         if isinstance(choice, list) and not choice:
             raise RecipeError(f"{where}: $.{path}: at least one name is needed")
+
+
+def _check_people(recipe: Recipe, catalog: Catalog, where: str) -> None:
+    if isinstance(catalog.heads, Persons):
+        check_people(recipe.people, where)
+        return
+    for trait in ("age", "tone", "sex"):
+        if getattr(recipe.people, trait) is not None:
+            raise RecipeError(
+                f"{where}: $.people.{trait}: heads of a folder have no known {trait}; leave it out"
+            )
+
+
+def _draw_subject(
+    recipe: Recipe, catalog: Catalog, seed: int, portrait: int, rng: np.random.Generator
+) -> int:
+    people = recipe.people
+    if not isinstance(catalog.heads, Persons):
+        return people.first + int(rng.integers(people.count))
+    walk = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(Stream.CROWD,)))
+    return choose_person(people, np.random.Generator(walk).random(3), portrait, rng)
+
+
+def _draw_gaze(gaze: Gaze, camera: CameraSpec, rng: np.random.Generator) -> tuple[float, float]:
+    """Yaw and pitch, degrees; rounded, so that a spec does not hang on a sine's last bit."""
+    if rng.random() < gaze.at_camera:
+        yaw, pitch = gaze_at(camera)
+    else:
+        yaw, pitch = draw_number(gaze.yaw_deg, rng), draw_number(gaze.pitch_deg, rng)
+    return round(yaw, 4), round(pitch, 4)
 
 
 def _draw_name(choice: Choice, known: Sequence[str], rng: np.random.Generator) -> str:

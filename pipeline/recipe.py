@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline.catalog.data import data_path
 from pipeline.errors import RecipeError
-from pipeline.spec import ExtraKey, Finite, Frozen, Name, WearLimits, first_fault, once
+from pipeline.spec import (
+    GAZE_PITCH_DEG,
+    GAZE_YAW_DEG,
+    ExtraKey,
+    Finite,
+    Frozen,
+    Name,
+    NonNegative,
+    WearLimits,
+    first_fault,
+    once,
+)
 from pipeline.yamlfile import read_yaml
 
 
@@ -86,11 +97,35 @@ def bounds(distribution: Distribution) -> tuple[float, float]:
     return distribution.bounds()
 
 
+AgeGroup = Literal["child", "teen", "young", "middle", "senior"]
+ToneStep = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]
+Sex = Literal["female", "male"]
+
+
 class People(Frozen):
-    """Which built-in persons appear: numbers `first` to `first + count - 1`, equally likely."""
+    """Which built-in persons appear: some of those numbered `first` to `first + count - 1`.
+
+    age, tone, sex: weights of groups of them, see `pipeline.catalog.person`; a group that is not
+    named does not appear. Where a trait is not given, its groups appear as among these persons.
+    """
 
     first: Annotated[int, Field(ge=0, le=10**9)] = 0
     count: Annotated[int, Field(ge=1, le=10**9)] = 10_000
+    age: dict[AgeGroup, NonNegative] | None = None
+    tone: dict[ToneStep, NonNegative] | None = None
+    sex: dict[Sex, NonNegative] | None = None
+
+    @field_validator("tone", mode="before")
+    @classmethod
+    def _numbers_are_names(cls, value: Any) -> Any:
+        return {str(key): v for key, v in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("age", "tone", "sex")
+    @classmethod
+    def _weigh_something(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        if value is not None and not 0 < sum(value.values()) < 1e300:
+            raise ValueError("weights must add up to more than 0 and be finite")
+        return value
 
     @model_validator(mode="after")
     def _numbers_have_nine_digits(self) -> People:
@@ -127,6 +162,17 @@ class Camera(Frozen):
     roll_deg: Distribution = 0.0
     shift_x: Distribution = 0.0
     shift_y: Distribution = 0.0
+
+
+class Gaze(Frozen):
+    """Where the eyes look: a share of portraits at the camera, the others by distributions.
+
+    yaw_deg, pitch_deg: in the head's frame, towards the subject's left and up.
+    """
+
+    at_camera: Annotated[Finite, Field(ge=0, le=1)] = 0.0
+    yaw_deg: Distribution = 0.0
+    pitch_deg: Distribution = 0.0
 
 
 class Light(Frozen):
@@ -168,6 +214,8 @@ _PHYSICAL = {
     "camera.roll_deg": (-180, 180),
     "camera.shift_x": (-0.5, 0.5),
     "camera.shift_y": (-0.5, 0.5),
+    "gaze.yaw_deg": (-GAZE_YAW_DEG, GAZE_YAW_DEG),
+    "gaze.pitch_deg": (-GAZE_PITCH_DEG, GAZE_PITCH_DEG),
     "light.rotation_deg": (0, 360),
     "light.exposure_ev": (-10, 10),
     "nose": (0, 3),
@@ -183,14 +231,15 @@ _PHYSICAL = {
 class Recipe(Frozen):
     """A validated scene.
 
-    pairs_per_portrait: so many samples in a row share head, expression, camera, light and noise,
-    and differ in glasses, nose and wear; what they share is rendered once.
+    pairs_per_portrait: so many samples in a row share head, expression, gaze, camera, light and
+    noise, and differ in glasses, nose and wear; what they share is rendered once.
     """
 
     description: str = ""
     pairs_per_portrait: Annotated[int, Field(ge=1, le=1000)] = 1
     people: People = People()
     expressions: Choice = "all"
+    gaze: Gaze = Gaze()
     glasses: Choice = "all"
     nose: Distribution = [0.0, 3.0]
     wear: Choice = "worn"

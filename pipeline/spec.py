@@ -36,6 +36,9 @@ IMAGE_KEYS = (*LAYERS, *MASKS, "alpha_full", "shadow_matte")
 WearMode = Literal["worn", "slipped", "askew", "pushed_up", "undersized", "oversized"]
 WEAR_MODES: tuple[WearMode, ...] = get_args(WearMode)
 
+#: How far eyes turn (degrees): to either side, and up or down.
+GAZE_YAW_DEG, GAZE_PITCH_DEG = 25.0, 20.0
+
 #: Optional images. sunglasses: `all` with dark lenses; no_reflection: `all` without reflections on
 #: lenses; lens_transmittance: 16-bit RGB, 65535 for 1, what lenses let through of what is behind;
 #: refraction_flow: 16-bit RGB as KITTI stores flow, see `pipeline.refraction`.
@@ -55,11 +58,22 @@ class Frozen(BaseModel):
 
 
 class HeadSpec(Frozen):
-    """A head of the catalogue with an expression; `subject` is its catalogue name."""
+    """A head of the catalogue with an expression; `subject` is its catalogue name.
+
+    gaze_yaw_deg, gaze_pitch_deg: where the eyes look in the head's frame, towards the subject's
+    left and up; an expression that turns or closes an eye has its way. 0 for a mesh.
+    """
 
     subject: Name
     sha256: Sha256
     expression: Name
+    gaze_yaw_deg: Annotated[Finite, Field(ge=-GAZE_YAW_DEG, le=GAZE_YAW_DEG)] = 0.0
+    gaze_pitch_deg: Annotated[Finite, Field(ge=-GAZE_PITCH_DEG, le=GAZE_PITCH_DEG)] = 0.0
+
+    @property
+    def gaze(self) -> tuple[float, float]:
+        """Yaw and pitch of the eyes, degrees."""
+        return self.gaze_yaw_deg, self.gaze_pitch_deg
 
 
 class GlassesSpec(Frozen):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 
 import numpy as np
 import pytest
 
+from pipeline.camera import face_centre, gaze_at, world_from_camera
+from pipeline.catalog.catalog import Catalog, UserHeads
+from pipeline.catalog.head import build_head, person
+from pipeline.catalog.person import AGE_GROUPS, TONE_STEPS, groups_of
 from pipeline.errors import RecipeError
 from pipeline.plan import MAX_ATTEMPTS, Stream, check_names, draw
-from pipeline.recipe import parse_recipe
+from pipeline.recipe import load_recipe, parse_recipe
 from pipeline.spec import parse_spec, split_of
 
 
@@ -120,3 +125,157 @@ def test_samples_of_a_portrait_share_all_but_glasses_and_nose(catalog, smoke):
     # Portrait p is drawn as sample p of a plan with one pair a portrait.
     assert specs[3].portrait == draw(smoke, catalog, 0, 1).portrait
     assert specs[4].glasses == draw(smoke, catalog, 0, 4).glasses
+
+
+def persons(people: dict, catalog, count: int, seed: int = 0, first: int = 0) -> list[int]:
+    recipe = parse_recipe({"people": people}, "x")
+    check_names(recipe, catalog, "x")
+    specs = (draw(recipe, catalog, seed, index) for index in range(first, first + count))
+    return [int(spec.head.subject.removeprefix("person-")) for spec in specs]
+
+
+def shares(numbers: list[int], trait: int) -> dict[str, float]:
+    counted = Counter(groups_of(number)[trait] for number in numbers)
+    return {name: count / len(numbers) for name, count in counted.items()}
+
+
+@pytest.mark.parametrize(("seed", "first"), [(0, 0), (3, 50_000)])
+def test_portraits_in_a_row_keep_the_shares_of_ages_tones_and_sexes(catalog, seed, first):
+    """Within one in a hundred of 2,000; drawn by chance, one group or another would be off by 2."""
+    asked = {"child": 2, "teen": 1, "young": 1, "middle": 0, "senior": 4}
+    people = {"age": asked, "tone": {1: 3, 6: 1, 10: 1}, "sex": {"female": 1, "male": 3}}
+    numbers = persons(people, catalog, 2000, seed, first)
+    ages, tones, sexes = (shares(numbers, trait) for trait in range(3))
+    assert ages == pytest.approx({n: w / 8 for n, w in asked.items() if w}, abs=0.01)
+    assert tones == pytest.approx({"1": 0.6, "6": 0.2, "10": 0.2}, abs=0.01)
+    assert sexes == pytest.approx({"female": 0.25, "male": 0.75}, abs=0.015)
+
+
+def test_without_shares_ages_and_tones_are_those_of_the_persons(catalog):
+    numbers = persons({}, catalog, 2000)
+    every = list(range(10_000))
+    assert shares(numbers, 0) == pytest.approx(shares(every, 0), abs=0.01)
+    assert shares(numbers, 1) == pytest.approx(dict.fromkeys(TONE_STEPS, 0.1), abs=0.01)
+    # By chance 10,000 persons give 2,000 portraits 1,813 faces, give or take 12.
+    assert abs(len(set(numbers)) - 1813) < 40
+
+
+def test_what_is_not_asked_for_stays_as_among_all_persons(catalog):
+    """Of the first 10,000, tones of the few children alone are not as even."""
+    numbers = persons({"age": {"child": 1}}, catalog, 2000)
+    assert shares(numbers, 0) == {"child": 1.0}
+    assert shares(numbers, 1) == pytest.approx(dict.fromkeys(TONE_STEPS, 0.1), abs=0.01)
+
+
+@pytest.mark.parametrize("count", [1, 3, 10, 73])
+def test_every_one_of_a_few_persons_is_drawn_about_as_often(catalog, count):
+    drawn = Counter(persons({"first": 40, "count": count}, catalog, 40 * count))
+    assert sorted(drawn) == list(range(40, 40 + count))
+    assert all(15 < times < 70 for times in drawn.values())
+
+
+def test_of_very_many_persons_the_right_ones_are_found(catalog):
+    people = {"first": 10**6, "count": 10**8, "age": {"senior": 1}, "tone": {2: 1}}
+    numbers = persons(people, catalog, 60)
+    assert {groups_of(number)[:2] for number in numbers} == {("senior", "2")}
+    assert len(set(numbers)) == 60
+    assert max(numbers) > 10**7
+
+
+@pytest.mark.parametrize(
+    ("people", "said"),
+    [
+        # Persons 0 to 2 are a child and two of middle age.
+        ({"count": 3, "age": {"senior": 1}}, "$.people.age.senior: none of persons 0 to 2 is in"),
+        ({"count": 3, "tone": {10: 1, 3: 1}}, "$.people.tone.10: none of persons 0 to 2 is in"),
+        # The child's tone is the lightest, and nobody else's.
+        (
+            {"count": 3, "age": {"middle": 1}, "tone": {1: 1}},
+            "$.people: persons 0 to 2 are too few for these shares",
+        ),
+    ],
+)
+def test_people_whom_the_range_lacks_are_told(catalog, people, said):
+    with pytest.raises(RecipeError) as error:
+        persons(people, catalog, 1)
+    assert str(error.value).startswith("x: " + said)
+
+
+def test_meshes_have_no_ages(catalog, tmp_path):
+    heads = UserHeads({"scan": tmp_path / "scan.obj"}, {"scan": "0" * 64})
+    theirs = Catalog(heads, catalog.glasses, catalog.lights)
+    recipe = parse_recipe({"people": {"age": {"child": 1}}}, "x")
+    with pytest.raises(RecipeError, match=r"^x: \$\.people\.age: heads of a folder"):
+        check_names(recipe, theirs, "x")
+    plain = parse_recipe(
+        {"people": {"count": 1}, "gaze": {"at_camera": 1}, "camera": {"yaw_deg": 20}}, "x"
+    )
+    check_names(plain, theirs, "x")
+    assert draw(plain, theirs, 0, 0).head.gaze == (0.0, 0.0)
+
+
+def test_gaze_at_the_camera_points_there_from_between_the_eyes(catalog):
+    recipe = parse_recipe(
+        {
+            "people": {"count": 500},
+            "expressions": "1_neutral",
+            "gaze": {"at_camera": 1},
+            "camera": {"yaw_deg": [-15, 15], "pitch_deg": [-8, 8], "focal_mm": 50},
+        },
+        "x",
+    )
+    within = np.cos(np.deg2rad(1.0))
+    for index in range(6):
+        spec = draw(recipe, catalog, 0, index)
+        head = catalog.head(spec.head)
+        eyes = (head.eye_left + head.eye_right) / 2
+        seen = world_from_camera(spec.camera, face_centre(head.anchors))[:3, 3] - eyes
+        yaw, pitch = np.deg2rad(spec.head.gaze)
+        looked = [np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)]
+        assert np.dot(looked, seen) / np.linalg.norm(seen) > within
+        # And the eyes are turned there: the pupil is where the gaze angle is 0.
+        left = head.surfaces["eye_left"]
+        pupil = left.vertices[np.argmin(left.attributes["gaze_angle"])] - head.eye_left
+        assert np.dot(looked, pupil) / np.linalg.norm(pupil) > within
+
+
+def test_gaze_stays_within_what_eyes_can_turn_and_is_often_at_the_camera(catalog):
+    recipe = load_recipe("portrait")
+    specs = [draw(recipe, catalog, 0, index) for index in range(600)]
+    there = [spec.head.gaze == pytest.approx(gaze_at(spec.camera), abs=1e-3) for spec in specs]
+    assert abs(sum(there) / 600 - 0.85) < 3 * (0.85 * 0.15 / 600) ** 0.5
+    assert all(abs(s.head.gaze_yaw_deg) <= 25 and abs(s.head.gaze_pitch_deg) <= 20 for s in specs)
+    aside = [s for s, at in zip(specs, there, strict=True) if not at]
+    assert np.std([s.head.gaze_yaw_deg for s in aside]) > 5
+    steep = specs[0].camera.model_copy(update={"yaw_deg": -80.0, "pitch_deg": 55.0})
+    assert gaze_at(steep) == (-25.0, 20.0)
+
+
+def test_a_spec_of_before_gaze_looks_straight_ahead(catalog, smoke):
+    spec = draw(smoke, catalog, 0, 0)
+    data = spec.model_dump(mode="json")
+    del data["head"]["gaze_yaw_deg"], data["head"]["gaze_pitch_deg"]
+    assert parse_spec(data, "x") == spec
+    assert spec.head.gaze == (0.0, 0.0)
+
+
+def test_an_expression_that_turns_an_eye_has_its_way():
+    """The wink's open eye follows; `18_look_left` and closed eyes do not."""
+
+    def eye(expression: str, side: str, gaze: tuple[float, float]) -> np.ndarray:
+        return build_head(person(3), expression, gaze).surfaces[f"eye_{side}"].vertices
+
+    for expression, side, follows in (
+        ("1_neutral", "left", True),
+        ("18_look_left", "left", False),
+        ("7_eyes_closed", "right", False),
+        ("16_wink_left", "left", False),
+        ("16_wink_left", "right", True),
+    ):
+        moved = np.abs(eye(expression, side, (15, 5)) - eye(expression, side, (0, 0))).max()
+        assert (moved > 1.0) == follows, expression
+
+
+def test_groups_and_their_names_in_recipes_are_the_same(catalog):
+    every = {"age": dict.fromkeys(AGE_GROUPS, 1), "tone": dict.fromkeys(TONE_STEPS, 1)}
+    assert parse_recipe({"people": every | {"sex": {"female": 1, "male": 1}}}, "x")

@@ -39,6 +39,13 @@ def test_defaults_of_the_scenes():
         ("render: {spp: many}", "$.render.spp: "),
         ("camera: fast", "$.camera: "),
         ("people: {count: -1}", "$.people.count: "),
+        ("people: {age: {kid: 1}}", "$.people.age.kid: input should be 'child', 'teen', "),
+        ("people: {tone: {11: 1}}", "$.people.tone.11: input should be '1', '2', "),
+        ("people: {sex: {male: 0}}", "$.people.sex: weights must add up to more than 0"),
+        ("people: {age: {child: -1}}", "$.people.age.child: input should be greater"),
+        ("gaze: {at_camera: 1.5}", "$.gaze.at_camera: input should be less than or equal to 1"),
+        ("gaze: {yaw_deg: [-30, 30]}", "$.gaze.yaw_deg: must lie within -25 and 25"),
+        ("gaze: {pitch: 3}", "$.gaze.pitch: unknown key, did you mean 'pitch_deg'?"),
         ("[1, 2]", "a scene is a mapping of keys, not list"),
         ("", "a scene is a mapping of keys, not NoneType"),
         ("camera: {yaw_deg: 1", "not valid YAML: "),
@@ -75,3 +82,9 @@ def test_a_file_that_is_no_text_is_told(tmp_path):
 def test_a_normal_distribution_needs_room():
     with pytest.raises(RecipeError, match=r"\$\.nose: .*low <= mean <= high"):
         parse_recipe({"nose": {"mean": 5, "std": 1, "low": 0, "high": 3}}, "x")
+
+
+def test_tones_may_be_numbers_and_survive_json():
+    recipe = parse_recipe({"people": {"tone": {1: 2, "10": 1}}}, "x")
+    assert recipe.people.tone == {"1": 2.0, "10": 1.0}
+    assert parse_recipe(recipe.model_dump(mode="json"), "x") == recipe

@@ -1,8 +1,9 @@
-"""Renders eyewear by itself, for a sheet of all that there is.
+"""Renders eyewear by itself, or persons without any, for a sheet of all that there is.
 
 Runs in a child process, since it loads Blender: `python -m pipeline.blender.sheet FD` with a JSON
-object on standard input: `glasses` (a folder of the user's, or null), `looks` (a list of
-[name, choice]), `width` in px, `threads`. Answers one JSON line a look: {"png": base64}.
+object on standard input: `threads`, and either `glasses` (a folder of the user's, or null), `looks`
+(a list of [name, choice]) and `width` in px, or `hdri` (likewise a folder) and `people` (a list of
+specs). Answers one JSON line a picture: {"png": base64}.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from pipeline.camera import FACE_CENTRE_BELOW_NOSE_MM
 from pipeline.catalog.catalog import open_catalog
 from pipeline.denoise import Denoiser
 from pipeline.geometry import Anchors, Eyewear, Head, Material, Surface
-from pipeline.pixels import srgb_from_linear, to_uint8
+from pipeline.pixels import Float32, UInt8, srgb_from_linear, to_uint8
 from pipeline.rendering import Guides
-from pipeline.spec import CameraSpec, HeadSpec, LightSpec, RenderSpec, SampleSpec
+from pipeline.spec import CameraSpec, HeadSpec, LightSpec, RenderSpec, SampleSpec, parse_spec
 from pipeline.store import encode_png
 
 #: Height of a picture as a share of its width.
@@ -56,6 +57,18 @@ def render_looks(
         yield encode_png(_picture(portrait, catalog.glasses[name].build(choice), denoiser))
 
 
+def render_people(hdri: Path | None, specs: list[SampleSpec], threads: int) -> Iterator[bytes]:
+    """A PNG of each spec's layer `face`, denoised; built-in persons only."""
+    catalog = open_catalog(None, None, hdri)
+    denoiser = Denoiser(threads)
+    for spec in specs:
+        light = catalog.light(spec.light)
+        head = catalog.head(spec.head)
+        portrait = scene.build_portrait(spec, head, light.path, Machine(threads, "CPU"))
+        face = layers.render_face(portrait)
+        yield encode_png(_exposed(denoiser.denoise(face.color, face.guides), spec))
+
+
 def _picture(portrait: Portrait, eyewear: Eyewear, denoiser: Denoiser) -> np.ndarray:
     """(height, width, 3) uint8 sRGB of glasses before paper."""
     size = portrait.spec.render.size
@@ -70,7 +83,11 @@ def _picture(portrait: Portrait, eyewear: Eyewear, denoiser: Denoiser) -> np.nda
         passes["Combined"][crop, :, :3],
         Guides(passes["Denoising Albedo"][crop], passes["Denoising Normal"][crop]),
     )
-    return to_uint8(srgb_from_linear(color * np.float32(2.0**portrait.spec.light.exposure_ev)))
+    return _exposed(color, portrait.spec)
+
+
+def _exposed(color: Float32, spec: SampleSpec) -> UInt8:
+    return to_uint8(srgb_from_linear(color * np.float32(2.0**spec.light.exposure_ev)))
 
 
 def _spec(light: str, width: int) -> SampleSpec:
@@ -102,14 +119,22 @@ def _paper() -> Head:
     return Head("paper", {"skin": surface}, Anchors(middle, middle, middle, middle))
 
 
+def _pictures(request: dict[str, Any]) -> Iterator[bytes]:
+    threads = request["threads"]
+    if "people" in request:
+        folder = request["hdri"]
+        specs = [parse_spec(spec, "spec") for spec in request["people"]]
+        return render_people(folder and Path(folder), specs, threads)
+    folder = request["glasses"]
+    looks = [(name, choice) for name, choice in request["looks"]]
+    return render_looks(folder and Path(folder), looks, request["width"], threads)
+
+
 def main() -> None:
     """Answers one request."""
     answers = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
     request = json.load(sys.stdin)
-    folder = request["glasses"]
-    looks = [(name, choice) for name, choice in request["looks"]]
-    pictures = render_looks(folder and Path(folder), looks, request["width"], request["threads"])
-    for picture in pictures:
+    for picture in _pictures(request):
         line = {"png": base64.b64encode(picture).decode("ascii")}
         print(json.dumps(line), file=answers, flush=True)
     # Blender's module may crash while the interpreter tears it down.

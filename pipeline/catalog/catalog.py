@@ -64,22 +64,31 @@ class Persons:
     def sha256_of(self, subject: str) -> str:
         return self.sha256
 
-    def spec(self, number: int, expression: str) -> HeadSpec:
-        return HeadSpec(subject=f"person-{number:06d}", sha256=self.sha256, expression=expression)
+    def spec(
+        self, number: int, expression: str, gaze: tuple[float, float] = (0.0, 0.0)
+    ) -> HeadSpec:
+        """gaze: yaw and pitch, degrees; see `HeadSpec`."""
+        return HeadSpec(
+            subject=f"person-{number:06d}",
+            sha256=self.sha256,
+            expression=expression,
+            gaze_yaw_deg=gaze[0],
+            gaze_pitch_deg=gaze[1],
+        )
 
-    def load(self, subject: str, expression: str) -> Head:
+    def load(self, subject: str, expression: str, gaze: tuple[float, float] = (0.0, 0.0)) -> Head:
         """Raises AssetError for a name that is no person's, or an unknown expression."""
         from pipeline.catalog.head import build_head, person
 
         match = PERSON_NAME.fullmatch(subject)
         if match is None:
             raise AssetError(f"no built-in person '{subject}'; they are named like 'person-000012'")
-        return build_head(person(int(match[1])), expression)
+        return build_head(person(int(match[1])), expression, gaze)
 
 
 @dataclass(frozen=True)
 class UserHeads:
-    """Head meshes of a folder, by name; they have one expression, as scanned."""
+    """Head meshes of a folder, by name; they have one expression and gaze, as scanned."""
 
     files: Mapping[str, Path]
     hashes: Mapping[str, str]
@@ -91,11 +100,13 @@ class UserHeads:
     def sha256_of(self, subject: str) -> str:
         return self.hashes[subject]
 
-    def spec(self, number: int, expression: str) -> HeadSpec:
+    def spec(
+        self, number: int, expression: str, gaze: tuple[float, float] = (0.0, 0.0)
+    ) -> HeadSpec:
         name = list(self.files)[number % len(self.files)]
         return HeadSpec(subject=name, sha256=self.hashes[name], expression=expression)
 
-    def load(self, subject: str, expression: str) -> Head:
+    def load(self, subject: str, expression: str, gaze: tuple[float, float] = (0.0, 0.0)) -> Head:
         """Raises AssetError for an unknown name, an expression, or an unusable mesh."""
         if subject not in self.files:
             raise AssetError(f"no head '{subject}' among {', '.join(self.files)}")
@@ -114,7 +125,7 @@ class Catalog:
 
     def head(self, spec: HeadSpec) -> Head:
         """The head of a spec. Raises AssetError if it is absent or has changed."""
-        head = self.heads.load(spec.subject, spec.expression)
+        head = self.heads.load(spec.subject, spec.expression, spec.gaze)
         _same(spec.subject, spec.sha256, self.heads.sha256_of(spec.subject))
         return head
 

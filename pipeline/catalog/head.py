@@ -204,8 +204,13 @@ def _model() -> _Model:
     return model
 
 
-def _eye_axis(side: str, units: Mapping[str, float]) -> tuple[float, float]:
-    """Yaw to the subject's left and pitch up, in radians, of one eye."""
+def _eye_axis(
+    side: str, units: Mapping[str, float], gaze: tuple[float, float]
+) -> tuple[float, float]:
+    """Yaw to the subject's left and pitch up, in radians, of one eye; `gaze` in degrees."""
+    own = ("eyeLook", "eyeBlink")
+    if not any(unit.startswith(own) and unit.endswith(side.capitalize()) for unit in units):
+        return float(np.radians(gaze[0])), float(np.radians(gaze[1]))
     look = {
         way: np.radians(degrees) * units.get(f"eyeLook{way}{side.capitalize()}", 0.0)
         for way, degrees in _LOOK_DEG.items()
@@ -269,8 +274,11 @@ def _teeth(model: _Model, neutral: FloatArray, coarse: FloatArray) -> Surface:
     return Surface(vertices, faces, attributes={"gum": gum})
 
 
-def build_head(who: Person, expression: str) -> Head:
+def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0.0)) -> Head:
     """The person's head with one of `EXPRESSIONS`.
+
+    gaze: degrees, to the subject's left and up, in the head's frame; an eye that the expression
+    turns or closes keeps that.
 
     Millimetres, x to the subject's left, y up, z out of the face, not turned; the origin lies
     midway between the temple nodes of that person's neutral face. Surfaces:
@@ -293,7 +301,7 @@ def build_head(who: Person, expression: str) -> Head:
     coarse = _expressed(model, neutral, units) - origin
     balls = {
         side: eyes.Eyeball(ball.centre - origin, ball.radius, ball.axis).looking(
-            *_eye_axis(side, units)
+            *_eye_axis(side, units, gaze)
         )
         for side, ball in balls.items()
     }

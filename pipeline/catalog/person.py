@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -10,6 +11,15 @@ import numpy as np
 from pipeline.catalog.appearance import draw_appearance
 from pipeline.catalog.hairstyles import Hair, draw_hair
 from pipeline.geometry import Appearance
+
+#: Age groups of people, by the year of life in which each ends.
+AGE_GROUPS: Mapping[str, float] = {
+    "child": 13.0, "teen": 20.0, "young": 40.0, "middle": 60.0, "senior": np.inf,
+}  # fmt: skip
+#: Steps of tone, light to dark: tenths of `Person.tone`, as many as the Monk scale has.
+TONE_STEPS = tuple(str(step) for step in range(1, 11))
+SEXES = ("female", "male")
+ANCESTRIES = ("african", "asian", "caucasian")
 
 _SEED = 20220619
 _AGE_STEPS = ((1.0, "baby"), (10.0, "child"), (25.0, "young"), (90.0, "old"))
@@ -196,10 +206,33 @@ def person(k: int) -> Person:
     )
 
 
-def age_and_tone(k: int) -> tuple[float, float]:
-    """Age and tone of `person(k)`, in a tenth of the time."""
-    _, age, _, ancestry = _origins(k)
-    return age, _tone(k, ancestry)
+def groups_of(k: int) -> tuple[str, str, str]:
+    """Age group, tone step and sex of `person(k)`, in a tenth of the time."""
+    _, age, sex, ancestry = _origins(k)
+    return _age_group(age), _tone_step(_tone(k, ancestry)), SEXES[sex >= 0.5]
+
+
+def traits(who: Person) -> dict[str, str]:
+    """What a person is among the kinds of people that are told apart, by trait.
+
+    ancestry: the one with the largest share.
+    """
+    return {
+        "age": _age_group(who.age),
+        "tone": _tone_step(who.tone),
+        "sex": SEXES[who.sex >= 0.5],
+        "ancestry": ANCESTRIES[int(np.argmax(who.ancestry))],
+        "hair": who.hair.cut.style if who.hair.cut else "bald",
+        "beard": who.hair.beard.kind if who.hair.beard else "none",
+    }
+
+
+def _age_group(years: float) -> str:
+    return next(name for name, end in AGE_GROUPS.items() if years < end)
+
+
+def _tone_step(tone: float) -> str:
+    return TONE_STEPS[min(int(tone * len(TONE_STEPS)), len(TONE_STEPS) - 1)]
 
 
 def _stream(k: int, which: _Stream) -> np.random.Generator:
@@ -234,7 +267,7 @@ def _macro_targets(who: Person) -> dict[str, float]:
     heavy = max(2.0 * who.weight - 1.0, 0.0)
     thin = max(1.0 - 2.0 * who.weight, 0.0)
     builds = {"minweight": thin, "averageweight": 1.0 - thin - heavy, "maxweight": heavy}
-    ancestries = dict(zip(("african", "asian", "caucasian"), who.ancestry, strict=True))
+    ancestries = dict(zip(ANCESTRIES, who.ancestry, strict=True))
     weights = {}
     for sex, share in (("female", 1.0 - who.sex), ("male", who.sex)):
         for age, years in ages.items():
