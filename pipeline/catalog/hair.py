@@ -30,7 +30,7 @@ _GUIDE_POINTS = 15
 _FULL_MM = 40.0
 #: On the average head: the whorl at the crown, and where hair is tied.
 _WHORL = np.array([8.0, 92.0, -122.0])
-_KNOT = np.array([0.0, 38.0, -196.0])
+_KNOT, _KNOT_MM = np.array([0.0, 38.0, -196.0]), 22.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,41 +185,44 @@ def _fringe(rest: FloatArray) -> NDArray:
 def _flow(cut: Cut, guides: Roots, points: FloatArray) -> FloatArray:
     """(n, 3) where hair of each guide goes at its point (n, 3), relative to the eyes."""
     x, y, z = points.T
-    side = np.where(guides.rest[:, 0] >= cut.part_mm, 1.0, -1.0)
     own = np.sign(guides.rest[:, 0])
-    down = np.stack([0.1 * own, np.full(len(x), -1.0), 0.05 + 0.0 * x], axis=1)
-    whorl = points - _WHORL
-    whorl = unit(whorl * [1.0, 0.35, 1.0])
     top = _smooth(y, 45.0, 70.0)[:, None]
+    down, behind = _vectors(0.1 * own, -1.0, 0.05), np.array([0.0, 0.0, -1.0])
+    whorl = unit((points - _WHORL) * [1.0, 0.35, 1.0])
     if cut.flow == "part":
-        across = np.stack([side, -0.25 + 0.0 * x, -0.3 + 0.0 * x], axis=1)
         back = _smooth(-z, 120.0, 160.0)[:, None]
-        flow = across * (1.0 - back) + down * back
-        flow = flow * top + (1.0 - top) * (down + [0.0, 0.0, -0.15])
+        across = _vectors(_side(cut, guides.rest), -0.25, -0.3)
+        flow = (across * (1.0 - back) + down * back) * top + (1.0 - top) * (down + 0.15 * behind)
     elif cut.flow == "back":
-        level = np.stack([0.25 * own, 0.05 + 0.0 * x, -np.ones(len(x))], axis=1)
-        flow = level * _smooth(z, -165.0, -120.0)[:, None] + down * 0.9
-        flow = np.where(top > 0.5, level, flow - [0.0, 0.0, 0.6])
+        level = _vectors(0.25 * own, 0.05, -1.0 + 0.0 * x)
+        before = _smooth(z, -165.0, -120.0)[:, None]
+        flow = np.where(top > 0.5, level, level * before + 0.9 * down + 0.6 * behind)
     elif cut.flow == "side":
         away = -1.0 if cut.part_mm > 0.0 else 1.0
-        across = np.stack([np.full(len(x), away), 0.12 + 0.0 * x, 0.35 + 0.0 * x], axis=1)
-        across = np.where((side * away < 0.0)[:, None], down + [0.0, 0.0, -0.3], across)
+        beyond = (_side(cut, guides.rest) != away)[:, None]
+        across = np.where(beyond, down + 0.3 * behind, _vectors(away + 0.0 * x, 0.12, 0.35))
         front = _smooth(z, -125.0, -80.0)[:, None]
-        flow = top * (front * across + (1.0 - front) * whorl) + (1.0 - top) * (
-            down + [0.0, 0.0, -0.35]
-        )
+        flow = top * (front * across + (1.0 - front) * whorl)
+        flow = flow + (1.0 - top) * (down + 0.35 * behind)
     elif cut.flow == "knot":
-        flow = unit(_KNOT - points)
-        near = np.linalg.norm(_KNOT - points, axis=1) < 22.0
-        flow = np.where(near[:, None], down, flow)
+        tied = np.linalg.norm(_KNOT - points, axis=1, keepdims=True) < _KNOT_MM
+        flow = np.where(tied, down, unit(_KNOT - points))
     else:
         flow = top * whorl + (1.0 - top) * (0.35 * whorl + down)
     if cut.fringe:
         share = _fringe(guides.rest)[:, None]
-        flow = flow * (1.0 - share) + share * np.stack(
-            [0.006 * guides.rest[:, 0], np.full(len(x), -0.75), 0.5 + 0.0 * x], axis=1
-        )
+        flow = flow * (1.0 - share) + share * _vectors(0.006 * guides.rest[:, 0], -0.75, 0.5)
     return unit(flow)
+
+
+def _vectors(x: NDArray, y: float, z: NDArray | float) -> FloatArray:
+    """(n, 3) of components that are (n,) or the same for all."""
+    return np.stack(np.broadcast_arrays(x, y, z), axis=1)
+
+
+def _side(cut: Cut, rest: FloatArray) -> NDArray:
+    """(n,) on which side of the part places on the average head lie: 1 left, -1 right."""
+    return np.where(rest[:, 0] >= cut.part_mm, 1.0, -1.0)
 
 
 def _grow_guides(cut: Cut, guides: Roots, scalp: Scalp) -> FloatArray:
@@ -292,7 +295,7 @@ def _between(
     distance = np.linalg.norm(guides.rest[near] - roots.rest[:, None], axis=2)
     weight = 1.0 / (distance + 1.0) ** 4
     if cut.flow in ("part", "side"):
-        apart = (guides.rest[:, 0] >= cut.part_mm)[near] != (roots.rest[:, :1] >= cut.part_mm)
+        apart = _side(cut, guides.rest)[near] != _side(cut, roots.rest)[:, None]
         top = roots.rest[:, 1:2] > 40.0
         weight = weight * np.where(apart & top, 1e-4, 1.0)
     if cut.fringe:
