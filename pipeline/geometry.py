@@ -118,22 +118,42 @@ class Anchors:
 class Appearance:
     """Colours of a person, linear Rec. 709 albedos in 0..1, and how much of what there is.
 
-    melanin: 0 the lightest human skin, 1 the darkest. redness: -1..1 about the usual blood.
-    freckles, stubble (shaven scalp showing hair), brow_density: 0..1. iris_kind is one of
-    brown, hazel, green, blue, grey. `brow` and `hair` are the hair's own colours.
+    age: years. melanin: the skin's tone, 0 the lightest, 1 the darkest. redness: -1..1 about the
+    usual blood. `skin` and `lips` are the mean colours of these; `flushed`, `sallow` and `tired`
+    those of skin with more blood (cheeks), less of it (forehead) and with stale blood and more
+    melanin (under the eyes). iris_kind is one of brown, hazel, green, blue, grey.
+    `brow` and `hair` are the hair's own colours, grey mixed in; grey: 0..1 share of grey hairs.
+
+    brow_density: 0..1. stubble: 0..1, shaven scalp showing hair. beard_shadow: 0..1, of a man
+    who has shaved. freckles: 0..1, also spots of age. moles: 0..1, how many. oil: 0..1 dry to
+    oily skin. lines: 0..1, depth of wrinkles. pupil_mm: its diameter. sclera, teeth: colours.
+    seed: of what is strewn over the skin.
     """
 
+    age: float
     melanin: float
     redness: float
     skin: RGB
+    flushed: RGB
+    sallow: RGB
+    tired: RGB
     lips: RGB
     iris: RGB
     iris_kind: str
     brow: RGB
     hair: RGB
+    grey: float
     brow_density: float
     stubble: float
+    beard_shadow: float
     freckles: float
+    moles: float
+    oil: float
+    lines: float
+    pupil_mm: float
+    sclera: RGB
+    teeth: RGB
+    seed: int
 
 
 @dataclass(frozen=True, eq=False)

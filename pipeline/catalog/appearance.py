@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.catalog import pigment
 from pipeline.geometry import RGB, Appearance
 
-_SKIN_MELANIN = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-_SKIN_TONES = (
-    (0.66, 0.45, 0.36),
-    (0.58, 0.36, 0.265),
-    (0.46, 0.265, 0.175),
-    (0.30, 0.15, 0.09),
-    (0.15, 0.072, 0.043),
-    (0.062, 0.032, 0.022),
-)
 _IRISES: dict[str, RGB] = {
     "brown": (0.075, 0.030, 0.012),
     "hazel": (0.16, 0.095, 0.035),
@@ -30,6 +22,9 @@ _HAIRS: dict[str, RGB] = {
     "red": (0.19, 0.055, 0.016),
 }
 _GREY: RGB = (0.42, 0.41, 0.40)
+#: Teeth, of the lightness of shades A1 to A4 of dental guides.
+_YOUNG_TEETH: RGB = (0.60, 0.55, 0.46)
+_OLD_TEETH: RGB = (0.46, 0.37, 0.24)
 
 
 def _mix(a: RGB, b: RGB, share: float) -> RGB:
@@ -42,37 +37,77 @@ def _scaled(color: RGB, factor: tuple[float, float, float]) -> RGB:
     return (float(values[0]), float(values[1]), float(values[2]))
 
 
-def draw_appearance(rng: np.random.Generator, age: float, tone: float) -> Appearance:
-    """What somebody of an age (years) and a tone (0 light .. 1 dark) looks like."""
+def draw_appearance(
+    rng: np.random.Generator, age: float, tone: float, male: float = 0.5
+) -> Appearance:
+    """What somebody of an age (years), a tone (0 light .. 1 dark) and a sex looks like.
+
+    male: 0 female .. 1 male. Ten equal steps of `tone` stand for the Monk scale's.
+    """
     redness = float(np.clip(rng.normal(0.0, 0.4), -1.0, 1.0))
-    logs = np.log(_SKIN_TONES)
-    bare = np.exp([np.interp(tone, _SKIN_MELANIN, logs[:, c]) for c in range(3)])
-    yellow = float(np.clip(rng.normal(0.0, 0.4), -1.0, 1.0))
-    tints = (1.0 + 0.03 * redness, 1.0 - 0.06 * redness, 1.0 - 0.06 * redness - 0.08 * yellow)
-    skin = _scaled((bare[0], bare[1], bare[2]), tints)
-    fresh = float(rng.uniform(0.0, 1.0))
-    lips = _scaled(skin, (0.92 - 0.06 * fresh, 0.72 - 0.22 * fresh, 0.78 - 0.20 * fresh))
     light = (1.0 - tone) ** 2.0
-    chances = np.array([0.25 + 2.2 * (1 - light), 0.32 * light, 0.25 * light, 0.5 * light,
-                        0.2 * light])  # fmt: skip
-    iris_kind = str(rng.choice(list(_IRISES), p=chances / chances.sum()))
-    iris = _scaled(_IRISES[iris_kind], tuple(rng.uniform(0.75, 1.3) * rng.uniform(0.9, 1.1, 3)))
-    chances = np.array([0.25 + 3.0 * (1 - light), 0.6, 0.45 * light, 0.4 * light, 0.09 * light])
-    hair = _scaled(
-        _HAIRS[str(rng.choice(list(_HAIRS), p=chances / chances.sum()))],
-        tuple(rng.uniform(0.75, 1.3) * rng.uniform(0.95, 1.05, 3)),
-    )
+    iris_kind, iris = _draw_iris(rng, light)
+    hair = _draw_hair(rng, light)
     grey = float(np.clip((age - 38.0) / 40.0 + rng.normal(0.0, 0.25), 0.0, 1.0)) * (age > 30.0)
+    old = float(np.clip((age - 40.0) / 35.0, 0.0, 1.0))
+    freckly = max(rng.normal(0.0, 0.45), 0.0) * light
+    shaven = float(np.clip((male - 0.55) / 0.3, 0.0, 1.0) * np.clip((age - 15.0) / 6.0, 0.0, 1.0))
     return Appearance(
+        age=age,
         melanin=tone,
         redness=redness,
-        skin=skin,
-        lips=lips,
+        **_draw_skin(rng, tone, redness),
         iris=iris,
         iris_kind=iris_kind,
         brow=_mix(_scaled(hair, (0.8, 0.8, 0.8)), _GREY, 0.6 * grey),
         hair=_mix(hair, _GREY, grey),
+        grey=grey,
         brow_density=float(rng.uniform(0.45, 1.0)),
         stubble=float(rng.uniform(0.0, 1.0)),
-        freckles=float(max(rng.normal(0.0, 0.45), 0.0) * light),
+        beard_shadow=shaven * float(rng.uniform(0.1, 1.0)) * (1.0 - 0.6 * grey),
+        freckles=float(np.clip(freckly + old * rng.uniform(0.0, 0.5), 0.0, 1.0)),
+        moles=float(np.clip(rng.exponential(0.25) * min(age / 25.0, 1.0), 0.0, 1.0)),
+        oil=float(np.clip(rng.normal(0.5, 0.2) - 0.25 * old, 0.05, 1.0)),
+        lines=float(np.clip((age - 24.0) / 46.0 + rng.normal(0.0, 0.1), 0.0, 1.0)) * (age > 24.0),
+        pupil_mm=float(np.clip(rng.normal(4.2 - 1.2 * old, 0.6), 2.4, 6.0)),
+        sclera=_mix((0.63, 0.59, 0.56), (0.56, 0.49, 0.40), 0.6 * max(old, tone) * rng.random()),
+        teeth=_mix(_YOUNG_TEETH, _OLD_TEETH, float(np.clip(rng.normal(0.7 * old + 0.2, 0.15), 0, 1))),
+        seed=int(rng.integers(2**31)),
     )
+
+
+def _draw_skin(rng: np.random.Generator, tone: float, redness: float) -> dict[str, RGB]:
+    """Colours of skin by field of `Appearance`. Undertones come from blood, carotene and the kind
+    of melanin."""
+    melanin = pigment.melanin(tone)
+    blood = float(0.0038 * np.exp(0.45 * redness))
+    under = {
+        "pheomelanin": float(rng.uniform(0.0, 0.4)),
+        "carotene": float(rng.beta(1.2, 2.5)),
+    }
+    fresh = float(rng.uniform(0.6, 1.4))
+
+    def color(more_melanin: float, more_blood: float, oxygen: float = 0.75) -> RGB:
+        return pigment.albedo(more_melanin * melanin, more_blood * blood, oxygen, **under)
+
+    return {
+        "skin": color(1.0, 1.0),
+        "flushed": color(1.0, 3.5),
+        "sallow": color(1.12, 0.7),
+        "tired": color(1.5, 2.2, 0.45),
+        # The vermilion's epidermis is thin and bares its vessels.
+        "lips": color(0.25 + 0.45 * tone, 7.0 * fresh, 0.65),
+    }
+
+
+def _draw_iris(rng: np.random.Generator, light: float) -> tuple[str, RGB]:
+    chances = np.array([0.25 + 2.2 * (1 - light), 0.32 * light, 0.25 * light, 0.5 * light,
+                        0.2 * light])  # fmt: skip
+    kind = str(rng.choice(list(_IRISES), p=chances / chances.sum()))
+    return kind, _scaled(_IRISES[kind], tuple(rng.uniform(0.75, 1.3) * rng.uniform(0.9, 1.1, 3)))
+
+
+def _draw_hair(rng: np.random.Generator, light: float) -> RGB:
+    chances = np.array([0.25 + 3.0 * (1 - light), 0.6, 0.45 * light, 0.4 * light, 0.09 * light])
+    kind = str(rng.choice(list(_HAIRS), p=chances / chances.sum()))
+    return _scaled(_HAIRS[kind], tuple(rng.uniform(0.75, 1.3) * rng.uniform(0.95, 1.05, 3)))

@@ -25,6 +25,8 @@ _FOLLOW = np.array([0.6, 0.8, 1.0, 1.0, 1.0, 0.95, 0.85, 0.7, 0.5, 0.3, 0.12])
 CLEARANCE_MM = np.array([0.0, 0.0, 0.0, 0.12, 0.6, 0.9, 1.1, 1.3, 1.5, 1.6, 1.6])
 _CORNEA_ANGLE_RAD, _CORNEA_HEIGHT = 0.47, 0.055
 _OVERLAP_MM = 0.5
+_CARUNCLE_MM, _CARUNCLE_HEIGHT_MM = np.array([1.9, 1.3, 1.3]), 0.35
+_FILM_COLOR, _CARUNCLE_COLOR = (0.46, 0.30, 0.27), (0.46, 0.21, 0.19)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,23 @@ def rest_lids_on(eye: Eyeball, lids: FloatArray) -> FloatArray:
     return _FOLLOW[:, None, None] * inward
 
 
+def droop_lids(eye: Eyeball, lids: FloatArray, cover_mm: float) -> FloatArray:
+    """(11, 28, 3) displacement in mm after which the upper lid hides the uppermost `cover_mm` of
+    an iris that looks ahead, or as much as it hides already."""
+    upper = lids[CONTACT, _UPPER] - eye.centre
+    order = np.argsort(upper[:, 0])
+    edge = float(np.interp(0.0, upper[order, 0], upper[order, 1]))
+    lack = max(edge - (eye.radius * np.sin(IRIS_ANGLE_RAD) - cover_mm), 0.0)
+    taper = np.sin(np.pi * np.arange(1, 13) / 13.0) ** 0.7
+    offset = lids[:, _UPPER] - eye.centre
+    turn = lack * _FOLLOW[:, None] * taper / np.hypot(offset[..., 1], offset[..., 2])
+    sine, cosine = np.sin(turn), np.cos(turn)
+    moved = np.zeros(lids.shape)
+    moved[:, _UPPER, 1] = offset[..., 1] * (cosine - 1.0) - offset[..., 2] * sine
+    moved[:, _UPPER, 2] = offset[..., 2] * (cosine - 1.0) + offset[..., 1] * sine
+    return moved
+
+
 def close_lids(lids: FloatArray, amount: float) -> FloatArray:
     """(11, 28, 3) displacement in mm that brings the upper edge onto the lower one.
 
@@ -134,22 +153,99 @@ def _sphere(rings: int = 56, around: int = 64) -> tuple[FloatArray, NDArray[np.i
     return directions, np.concatenate(faces).astype(np.int64), angles
 
 
-def eye_surface(eye: Eyeball) -> Surface:
-    """The eyeball as triangles.
+def eye_surface(eye: Eyeball, lids: FloatArray) -> Surface:
+    """The eyeball behind its lids (11, 28, 3) as triangles.
 
     Attributes: `gaze_angle` (n,) radians from the optical axis, `iris_uv` (n, 3) direction in the
-    eye's own axes (z along the optical axis).
+    eye's own axes (z along the optical axis), `lid_shade` (n,) share of light that lids and
+    lashes leave to the eye, `corner` (n,) 0..1, nearness to the corners.
     """
     directions, faces, angles = _sphere()
     side = np.cross([0.0, 1.0, 0.0], eye.axis)
     side /= np.linalg.norm(side)
     turned = directions @ np.stack([side, np.cross(eye.axis, side), eye.axis])
-    radius = eye.radius * cornea_profile(angles)
+    vertices = eye.centre + (eye.radius * cornea_profile(angles))[:, None] * turned
     attributes = {
         "gaze_angle": angles.astype(np.float32),
         "iris_uv": directions.astype(np.float32),
+        "lid_shade": _lid_shade(vertices, lids[CONTACT]).astype(np.float32),
+        "corner": _nearness_to_corners(vertices, lids[CONTACT]).astype(np.float32),
     }
-    return Surface(eye.centre + radius[:, None] * turned, faces, attributes=attributes)
+    return Surface(vertices, faces, attributes=attributes)
+
+
+def _lid_shade(points: FloatArray, edge: FloatArray) -> FloatArray:
+    """(n,) share of light at (n, 3) points of an eye between its lids' edges (28, 3)."""
+    below, above = (
+        sign * (np.interp(points[:, 0], *_by_column(edge[rows])) - points[:, 1])
+        for rows, sign in ((np.append(_UPPER, 13), 1.0), (_LOWER, -1.0))
+    )
+    dark = 0.62 * np.exp(-np.maximum(below, 0.0) / 2.0)
+    dark += 0.30 * np.exp(-np.maximum(above, 0.0) / 1.2)
+    return np.clip(1.0 - dark, 0.25, 1.0)
+
+
+def _by_column(points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """x, rising, and y of (n, 3) points."""
+    order = np.argsort(points[:, 0])
+    return points[order, 0], points[order, 1]
+
+
+def _nearness_to_corners(points: FloatArray, edge: FloatArray) -> FloatArray:
+    inner, outer = (
+        np.exp(-((np.linalg.norm(points - edge[column], axis=1) / reach) ** 2))
+        for column, reach in ((0, 4.2), (13, 3.0))
+    )
+    return np.clip(0.9 * inner + 0.55 * outer, 0.0, 1.0)
+
+
+def rims(eye: Eyeball, lids: FloatArray) -> Surface:
+    """The wet rim of the lower lid, where tears stand, and the caruncle in the inner corner.
+
+    Triangles; attribute `albedo` (n, 3), linear Rec. 709.
+    """
+    film, film_faces = _tear_film(eye, lids)
+    lump, lump_faces = _caruncle(eye, lids)
+    colors = np.repeat([_FILM_COLOR, _CARUNCLE_COLOR], [len(film), len(lump)], axis=0)
+    faces = np.concatenate([film_faces, lump_faces + len(film)])
+    return Surface(
+        np.concatenate([film, lump]), faces, attributes={"albedo": colors.astype(np.float32)}
+    )
+
+
+def _tear_film(eye: Eyeball, lids: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
+    """A hollow strip from the eye to the edge of the lower lid."""
+    edge = lids[CONTACT, _LOWER]
+    out = edge - eye.centre
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    up = edge - lids[CONTACT + 3, _LOWER]
+    up -= (up * out).sum(axis=1, keepdims=True) * out
+    up /= np.maximum(np.linalg.norm(up, axis=1, keepdims=True), 1e-9)
+    ways = np.stack([edge + rise * up for rise in (0.45, 0.2)]) - eye.centre
+    ways /= np.linalg.norm(ways, axis=2, keepdims=True)
+    angle = np.arccos(np.clip(ways @ eye.axis, -1.0, 1.0))
+    height = eye.radius * cornea_profile(angle) + np.array([[0.02], [0.1]])
+    on_eye = eye.centre + height[..., None] * ways
+    on_lid = 0.5 * (edge + lids[CONTACT + 1, _LOWER]) + 0.06 * out
+    strip = np.concatenate([on_eye, on_lid[None]])
+    count = len(_LOWER)
+    first = np.arange(2 * count).reshape(2, count)[:, :-1].ravel()
+    faces = np.stack([first, first + 1, first + count + 1, first, first + count + 1, first + count])
+    outwards = np.cross(strip[0, 1] - strip[0, 0], strip[1, 1] - strip[0, 0]) @ out[0]
+    triangles = faces.T.reshape(-1, 3)
+    return strip.reshape(-1, 3), triangles if outwards > 0.0 else triangles[:, ::-1]
+
+
+def _caruncle(eye: Eyeball, lids: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
+    directions, faces, _ = _sphere(9, 14)
+    corner = lids[CONTACT, 0]
+    inwards = lids[CONTACT, 13] - corner
+    inwards /= np.linalg.norm(inwards)
+    points = corner + 0.9 * inwards + directions * _CARUNCLE_MM
+    high = np.maximum(eye.height_over(points) - _CARUNCLE_HEIGHT_MM, 0.0)
+    offset = points - eye.centre
+    points -= high[:, None] * offset / np.linalg.norm(offset, axis=1, keepdims=True)
+    return points, faces
 
 
 @cache

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.catalog import eyes, teeth
+from pipeline.catalog import complexion, eyes, teeth
 from pipeline.catalog.data import data_path
 from pipeline.catalog.hair import grow
 from pipeline.catalog.mouth import Lips, find_lips
@@ -32,6 +32,7 @@ __all__ = ["EXPRESSIONS", "build_head", "person"]
 _MM_PER_DM = 100.0
 _SIDES = ("left", "right")
 _LOOK_DEG = {"Out": 30.0, "In": 30.0, "Up": 22.0, "Down": 24.0}
+_GAZE_DEG = (25.0, 20.0)
 _LOOPS_AROUND_LIDS = 6
 
 
@@ -204,13 +205,8 @@ def _model() -> _Model:
     return model
 
 
-def _eye_axis(
-    side: str, units: Mapping[str, float], gaze: tuple[float, float]
-) -> tuple[float, float]:
-    """Yaw to the subject's left and pitch up, in radians, of one eye; `gaze` in degrees."""
-    own = ("eyeLook", "eyeBlink")
-    if not any(unit.startswith(own) and unit.endswith(side.capitalize()) for unit in units):
-        return float(np.radians(gaze[0])), float(np.radians(gaze[1]))
+def _eye_axis(side: str, units: Mapping[str, float]) -> tuple[float, float]:
+    """Yaw to the subject's left and pitch up, in radians, of one eye."""
     look = {
         way: np.radians(degrees) * units.get(f"eyeLook{way}{side.capitalize()}", 0.0)
         for way, degrees in _LOOK_DEG.items()
@@ -227,6 +223,22 @@ def _units(expression: str) -> Mapping[str, float]:
     return EXPRESSIONS[expression]
 
 
+def _with_gaze(units: Mapping[str, float], gaze: tuple[float, float]) -> Mapping[str, float]:
+    """Face units that also turn eyes by (yaw to the subject's left, pitch up) in degrees; an eye
+    that they turn or close already is left alone."""
+    yaw, pitch = (float(np.clip(g, -most, most)) for g, most in zip(gaze, _GAZE_DEG, strict=True))
+    turned = dict(units)
+    for side, outwards in (("Left", yaw), ("Right", -yaw)):
+        own = ("eyeLook", "eyeBlink")
+        if any(unit.startswith(own) and unit.endswith(side) for unit in units):
+            continue
+        for way, back, angle in (("Out", "In", outwards), ("Up", "Down", pitch)):
+            name = way if angle > 0.0 else back
+            if angle:
+                turned[f"eyeLook{name}{side}"] = abs(angle) / _LOOK_DEG[name]
+    return turned
+
+
 def _neutral(model: _Model, who: Person) -> tuple[FloatArray, dict[str, eyes.Eyeball]]:
     """(n, 3) coarse vertices, lips closed, lids on the eyes; and the eyes, looking ahead."""
     vertices = (model.base + model.blend(who.targets())) * who.size
@@ -235,11 +247,17 @@ def _neutral(model: _Model, who: Person) -> tuple[FloatArray, dict[str, eyes.Eye
         lids = model.lids[side]
         ball = eyes.fit_eyeball(vertices[lids], vertices[model.helpers[f"eye_{side}"]])
         vertices[lids] += eyes.rest_lids_on(ball, vertices[lids])
+        vertices[lids] += eyes.droop_lids(ball, vertices[lids], _iris_covered_mm(who.age))
         balls[side] = ball
     lips = model.lips
     for _ in range(3):  # what follows only in part needs more than one step
         vertices[lips.follow, 1] += lips.closing(model.to_fine @ vertices[: model.skin_count])
     return vertices, balls
+
+
+def _iris_covered_mm(age: float) -> float:
+    """How much of the iris the upper lid hides at least; lids droop in old age."""
+    return 1.2 + 0.8 * float(np.clip((age - 50.0) / 30.0, 0.0, 1.0))
 
 
 def _expressed(model: _Model, neutral: FloatArray, units: Mapping[str, float]) -> FloatArray:
@@ -270,30 +288,42 @@ def _teeth(model: _Model, neutral: FloatArray, coarse: FloatArray) -> Surface:
         (neutral[model.helpers[name]], coarse[model.helpers[name]])
         for name in ("teeth_upper", "teeth_lower")
     )
-    vertices, faces, gum = teeth.both_rows(upper, lower)
-    return Surface(vertices, faces, attributes={"gum": gum})
+    vertices, faces, attributes = teeth.both_rows(upper, lower)
+    return Surface(vertices, faces, attributes=attributes)
+
+
+def _rims(model: _Model, skin: FloatArray, balls: Mapping[str, eyes.Eyeball]) -> Surface:
+    left, right = (eyes.rims(balls[side], skin[model.lids[side]]) for side in _SIDES)
+    albedo = np.concatenate([s.attributes["albedo"] for s in (left, right)])
+    return Surface(
+        np.concatenate([left.vertices, right.vertices]),
+        np.concatenate([left.faces, right.faces + len(left.vertices)]),
+        attributes={"albedo": albedo},
+    )
 
 
 def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0.0)) -> Head:
     """The person's head with one of `EXPRESSIONS`.
 
-    gaze: degrees, to the subject's left and up, in the head's frame; an eye that the expression
-    turns or closes keeps that.
+    gaze: degrees, to the subject's left and up, in the head's frame, at most 25 to either side,
+    20 up and down; lids follow. An eye that the expression turns or closes keeps that.
 
     Millimetres, x to the subject's left, y up, z out of the face, not turned; the origin lies
     midway between the temple nodes of that person's neutral face. Surfaces:
 
     - 'skin': about 22,000 vertices and quads, open at the chest and arms only; attributes `rest`
       (n, 3) mm, the vertex's place on the average head with the origin between the eyes, and
-      `lips`, `brows`, `lids`, `scalp`, `ears`, `mouth_inside` (n,) 0..1
-    - 'eye_left', 'eye_right': triangles, attributes `gaze_angle` (n,) radians and `iris_uv`
-      (n, 3); see `pipeline.catalog.eyes`
-    - 'lashes': ribbons, quads; 'teeth': quads, attribute `gum` (n,) 0 or 1; 'tongue': quads
+      `lips`, `brows`, `lids`, `scalp`, `ears`, `mouth_inside` (n,) 0..1, and what
+      `pipeline.catalog.complexion.paint` adds
+    - 'eye_left', 'eye_right', 'eye_rims' (edges of the lower lids and caruncles): triangles,
+      attributes as in `pipeline.catalog.eyes`
+    - 'lashes': ribbons, quads; 'teeth': quads, attributes as in `pipeline.catalog.teeth`;
+      'tongue': quads
 
     Vertices are float64, faces int64, attributes float32. `Head.name` is the person's name.
     Raises AssetError for an unknown expression or a missing data file.
     """
-    units = _units(expression)
+    units = _with_gaze(_units(expression), gaze)
     model = _model()
     neutral, balls = _neutral(model, who)
     still = model.to_fine @ neutral[: model.skin_count]
@@ -301,7 +331,7 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
     coarse = _expressed(model, neutral, units) - origin
     balls = {
         side: eyes.Eyeball(ball.centre - origin, ball.radius, ball.axis).looking(
-            *_eye_axis(side, units, gaze)
+            *_eye_axis(side, units)
         )
         for side, ball in balls.items()
     }
@@ -309,9 +339,11 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
     for side, ball in balls.items():
         rows, clearance = model.to_fine_lids[side]
         skin[rows] = eyes.keep_outside(ball, skin[rows], clearance)
-    surfaces = {"skin": Surface(skin, model.fine_faces, attributes=model.attributes)}
+    painted = complexion.paint(model.attributes, who.appearance)
+    surfaces = {"skin": Surface(skin, model.fine_faces, attributes={**model.attributes, **painted})}
     for side, ball in balls.items():
-        surfaces[f"eye_{side}"] = eyes.eye_surface(ball)
+        surfaces[f"eye_{side}"] = eyes.eye_surface(ball, skin[model.lids[side]])
+    surfaces["eye_rims"] = _rims(model, skin, balls)
     surfaces["lashes"] = _lashes(model, skin, balls)
     surfaces["teeth"] = _teeth(model, neutral - origin, coarse)
     used, matrix, faces = model.tongue

@@ -201,7 +201,7 @@ def person(k: int) -> Person:
         size=size,
         tone=tone,
         details=_draw_details(rng),
-        appearance=draw_appearance(_stream(k, _Stream.APPEARANCE), age, tone),
+        appearance=draw_appearance(_stream(k, _Stream.APPEARANCE), age, tone, sex),
         hair=draw_hair(_stream(k, _Stream.HAIR), age, sex, ancestry),
     )
 

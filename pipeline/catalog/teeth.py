@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.geometry import FloatArray
 
+Attributes = dict[str, NDArray[np.float32]]
+
 # Per tooth from the middle outwards: width along the arch, height, thickness (mm).
 _UPPER = (
     (8.4, 10.2, 6.0), (6.6, 9.0, 5.6), (7.5, 10.0, 6.6), (6.8, 8.4, 7.6), (6.6, 7.8, 7.8),
@@ -73,13 +75,14 @@ def _on_arch(local: FloatArray, turn: FloatArray, half_width: float, depth: floa
 @cache
 def _arch(
     sizes: tuple[tuple[float, float, float], ...], half_width: float, depth: float
-) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.float32]]:
-    """An upper row: vertices, quads, gum 0 or 1. Biting edge at y = 0, front teeth at z = 0."""
+) -> tuple[FloatArray, NDArray[np.int64], Attributes]:
+    """An upper row: vertices, quads, attributes as of `both_rows`. Biting edge at y = 0, front
+    teeth at z = 0."""
     _, quads = _rounded_box()
     turns = np.linspace(0.0, 1.5, 400)
     steps = np.hypot(half_width * np.cos(turns), depth * np.sin(turns)) * (turns[1] - turns[0])
     length = np.cumsum(steps) - steps[0]
-    vertices, faces, gum, start = [], [], [], 0.0
+    vertices, faces, neck, start = [], [], [], 0.0
     count = 0
     for place, size in enumerate(sizes):
         turn = float(np.interp(start + 0.5 * size[0], length, turns))
@@ -89,14 +92,20 @@ def _arch(
             at = np.full(len(local), sign * turn)
             vertices.append(_on_arch(local, at, half_width, depth))
             faces.append(quads + count)
-            gum.append(np.zeros(len(local), np.float32))
+            neck.append(np.clip(local[:, 1] / (0.75 * size[1]), 0.0, 1.0) ** 2)
             count += len(local)
     last = float(np.interp(start, length, turns))
     tube, tube_faces = _gum(last, half_width, depth, sizes[0][1])
     vertices.append(tube)
     faces.append(tube_faces + count)
-    gum.append(np.ones(len(tube), np.float32))
-    return np.concatenate(vertices), np.concatenate(faces), np.concatenate(gum)
+    neck.append(np.ones(len(tube)))
+    points = np.concatenate(vertices)
+    attributes = {
+        "gum": np.arange(len(points)) >= count,
+        "neck": np.concatenate(neck),
+        "depth": np.clip((-points[:, 2] - 7.0) / 22.0, 0.0, 1.0),
+    }
+    return points, np.concatenate(faces), {k: v.astype(np.float32) for k, v in attributes.items()}
 
 
 def _gum(
@@ -131,8 +140,9 @@ def _rigid(before: FloatArray, after: FloatArray) -> tuple[FloatArray, FloatArra
 
 def both_rows(
     upper: tuple[FloatArray, FloatArray], lower: tuple[FloatArray, FloatArray]
-) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.float32]]:
-    """Vertices (n, 3) mm, quads (m, 4) and gum 0 or 1 (n,) of both rows.
+) -> tuple[FloatArray, NDArray[np.int64], Attributes]:
+    """Vertices (n, 3) mm, quads (m, 4) and attributes (n,) of both rows: `gum` 0 or 1, `neck`
+    0..1 from a tooth's biting edge to the gum, `depth` 0..1 from the lips to the back.
 
     upper, lower: the data's rough row of teeth, (k, 3) mm each, on the neutral face and on the
     face with its expression; place and size follow the first, the jaw's motion the second.
@@ -143,14 +153,18 @@ def both_rows(
         scale = float(high[0] - low[0]) / 65.0
         front = neutral[neutral[:, 2] > high[2] - 4.0 * scale]
         edge = front[:, 1].min() - 0.4 if up > 0.0 else front[:, 1].max() + 0.6
-        vertices, faces, gum = _arch(sizes, 27.5, 47.0)
+        vertices, faces, attributes = _arch(sizes, 27.5, 47.0)
         if up < 0.0:
             faces = faces[:, ::-1]
         setback = 0.6 if up > 0.0 else 1.2
         place = np.array([(low[0] + high[0]) / 2.0, edge, high[2] - setback])
         vertices = vertices * scale * [1.0, up, 1.0] + place
         rotation, shift = _rigid(neutral, moved)
-        rows.append((vertices @ rotation.T + shift, faces, gum))
-    (a, a_faces, a_gum), (b, b_faces, b_gum) = rows
+        rows.append((vertices @ rotation.T + shift, faces, attributes))
+    (a, a_faces, upper_attributes), (b, b_faces, lower_attributes) = rows
     faces = np.concatenate([a_faces, b_faces + len(a)])
-    return np.concatenate([a, b]), faces, np.concatenate([a_gum, b_gum])
+    attributes = {
+        key: np.concatenate([values, lower_attributes[key]])
+        for key, values in upper_attributes.items()
+    }
+    return np.concatenate([a, b]), faces, attributes

@@ -1,0 +1,142 @@
+"""The skin of parametric heads: two layers of gloss over flesh that light wanders in.
+
+What varies slowly is painted on vertices by `pipeline.catalog.complexion`. What hangs on the
+attribute `rest`, a vertex's place on the average head, moves with the face.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+import numpy as np
+
+from pipeline.blender.shading import Shader
+from pipeline.geometry import RGB, Appearance
+
+MM = 0.001
+#: How far light wanders in skin by colour (mm): the diffuse mean free path that Jensen et al.,
+#: "A practical model for subsurface light transport" (2001), measured ('skin1').
+_WANDERING_MM = (3.67, 1.37, 0.68)
+_PORES_MM, _PORES_A_MM = 0.05, 0.6
+_SPOTS_A_MM = 0.17
+
+
+def skin(name: str, who: Appearance) -> bpy.types.Material:
+    shader = Shader(name)
+    rest = shader.attribute("rest")["Vector"]
+    mouth = shader.attribute("mouth_inside")["Fac"]
+    scalp = _hair_share(shader, who, rest)
+    grain = noise(shader, rest, scale=_PORES_A_MM, detail=2.0)
+    color = _spotted(shader, who, rest, _grained(shader, grain))
+    color = shader.mix(scalp, color, who.hair)
+    color = shader.mix(_brow_share(shader, who, rest), color, who.brow)
+    color = shader.mix(mouth, color, (0.25, 0.06, 0.055))
+    shine = shader.math("MULTIPLY", shader.attribute("shine")["Fac"], _bare(shader, scalp))
+    node = shader.node(
+        "ShaderNodeBsdfPrincipled",
+        {
+            "Base Color": color,
+            "Roughness": shader.math("SUBTRACT", 0.62, shader.math("MULTIPLY", shine, 0.24)),
+            "Specular IOR Level": shader.math(
+                "ADD", 0.3, shader.math("MULTIPLY", shine, 0.3)
+            ),
+            "IOR": 1.4,
+            "Subsurface Weight": _bare(shader, shader.math("MAXIMUM", mouth, scalp)),
+            "Subsurface Radius": subsurface_radius(who.skin),
+            "Subsurface Scale": MM,
+            "Normal": _relief(shader, who, grain),
+        },
+        # Random walks look hardly better at portrait size and cost half as much again in all.
+        subsurface_method="BURLEY",
+    )
+    return shader.finish(node.outputs[0])
+
+
+def subsurface_radius(albedo: RGB) -> RGB:
+    """Radius in mm for Cycles' Burley profile, that gives skin of an albedo its published one.
+
+    Christensen and Burley (2015): the profile exp(-r/d) + exp(-r/3d) over r has d = l / s, with
+    s = 3.5 + 100 (A - 0.33)^4 for a diffuse mean free path l. Cycles takes a radius R and uses
+    d = R / 4 pi / s', with s' = 1.9 - A + 3.5 (A - 0.8)^2.
+    """
+    a = np.array(albedo)
+    d = np.array(_WANDERING_MM) / (3.5 + 100.0 * (a - 0.33) ** 4)
+    red, green, blue = 4.0 * np.pi * d * (1.9 - a + 3.5 * (a - 0.8) ** 2)
+    return float(red), float(green), float(blue)
+
+
+def _bare(shader: Shader, covered: Any) -> Any:
+    return shader.math("SUBTRACT", 1.0, covered)
+
+
+def _grained(shader: Shader, grain: Any) -> Any:
+    """The painted albedo, a little lighter and darker from spot to spot."""
+    factor = shader.math("ADD", 0.82, shader.math("MULTIPLY", grain, 0.36))
+    return shader.node(
+        "ShaderNodeVectorMath",
+        {0: shader.attribute("albedo")["Vector"], 1: factor},
+        operation="MULTIPLY",
+    ).outputs[0]
+
+
+def _spotted(shader: Shader, who: Appearance, rest: Any, color: Any) -> Any:
+    """Freckles, spots of age and moles: one in each cell of a random pattern, or none."""
+    if who.freckles < 0.05 and who.moles < 0.1:
+        return color
+    cells = shader.node("ShaderNodeTexVoronoi", {"Vector": rest, "Scale": _SPOTS_A_MM})
+    chance = shader.node("ShaderNodeSeparateColor", {0: cells.outputs["Color"]}).outputs
+    distance = cells.outputs["Distance"]
+    many = shader.attribute("spots")["Fac"]
+    size = shader.math("MULTIPLY", chance[0], shader.math("MULTIPLY", many, 0.45))
+    freckle = shader.math("MULTIPLY", _dot(shader, distance, size), 0.55)
+    brown: RGB = (who.skin[0] * 0.55, who.skin[1] * 0.42, who.skin[2] * 0.36)
+    color = shader.mix(freckle, color, brown)
+    rare = shader.math("GREATER_THAN", chance[1], 1.0 - 0.035 * who.moles)
+    mole = shader.math("MULTIPLY", _dot(shader, distance, 0.26), rare)
+    return shader.mix(shader.math("MULTIPLY", mole, 0.75), color, tuple(0.25 * c for c in brown))
+
+
+def _dot(shader: Shader, distance: Any, size: Any) -> Any:
+    """1 within most of a radius, falling to 0 at it."""
+    part = shader.math("DIVIDE", distance, shader.math("MAXIMUM", size, 1e-4))
+    return shader.ramp(part, 1.0, 0.5)
+
+
+def _relief(shader: Shader, who: Appearance, grain: Any) -> Any:
+    """The normal, bent by pores and by the wrinkles painted on the mesh."""
+    phase = shader.math("COSINE", shader.attribute("crease_phase")["Fac"])
+    ground = shader.math("POWER", shader.math("MULTIPLY_ADD", phase, 0.5), 2.0)
+    crease = shader.math("MULTIPLY", ground, shader.attribute("crease")["Fac"])
+    pores = shader.math("MULTIPLY", grain, _PORES_MM * (1.0 + who.lines))
+    height = shader.math("SUBTRACT", pores, crease)
+    bump = shader.node("ShaderNodeBump", {"Strength": 1.0, "Distance": MM, "Height": height})
+    return bump.outputs[0]
+
+
+def _hair_share(shader: Shader, who: Appearance, rest: Any) -> Any:
+    """Share of close-cropped hair on the scalp, with a ragged hairline."""
+    scalp = shader.attribute("scalp")["Fac"]
+    grain = noise(shader, rest, scale=0.8, detail=3.0)
+    ragged = shader.math("MULTIPLY", shader.math("SUBTRACT", grain, 0.5), 0.9)
+    share = shader.ramp(shader.math("ADD", scalp, ragged), 0.15, 0.95)
+    return shader.math("MULTIPLY", share, 0.3 + 0.6 * who.stubble)
+
+
+def _brow_share(shader: Shader, who: Appearance, rest: Any) -> Any:
+    """Share of brow hairs: fine streaks along the brow, thinning at its border."""
+    brows = shader.attribute("brows")["Fac"]
+    stretched = shader.node(
+        "ShaderNodeVectorMath", {0: rest, 1: (0.55, 1.7, 0.6)}, operation="MULTIPLY"
+    )
+    streaks = noise(shader, stretched.outputs[0], scale=1.3, detail=2.0)
+    edge = shader.math(
+        "ADD", brows, shader.math("MULTIPLY", shader.math("SUBTRACT", streaks, 0.5), 0.9)
+    )
+    return shader.math("MULTIPLY", shader.ramp(edge, 0.3, 0.75), who.brow_density)
+
+
+def noise(shader: Shader, vector: Any, scale: float, detail: float) -> Any:
+    """0..1 noise; `scale` in features per unit of the vector (mm for `rest`)."""
+    node = shader.node("ShaderNodeTexNoise", {"Vector": vector, "Scale": scale, "Detail": detail})
+    return node.outputs[0]
