@@ -83,7 +83,9 @@ def test_skin_is_a_manifold_open_only_below() -> None:
 def test_surfaces_are_finite_and_attributes_fit() -> None:
     for k in range(6):
         head = built(k, list(EXPRESSIONS)[k])
-        assert set(head.surfaces) == {"skin", "eye_left", "eye_right", "lashes", "teeth", "tongue"}
+        assert set(head.surfaces) == {
+            "skin", "eye_left", "eye_right", "eye_rims", "lashes", "teeth", "tongue",
+        }  # fmt: skip
         for surface in head.surfaces.values():
             assert np.isfinite(surface.vertices).all()
             assert surface.faces.max() < len(surface.vertices)

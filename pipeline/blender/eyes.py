@@ -29,7 +29,9 @@ def eye(name: str, who: Appearance) -> bpy.types.Material:
         in_sclera, _iris(shader, who, angle, around), _sclera(shader, who, angle, around)
     )
     shade = shader.attribute("lid_shade")["Fac"]
-    color = shader.mix(1.0, color, shader.node("ShaderNodeCombineXYZ", {0: shade, 1: shade, 2: shade}).outputs[0], "MULTIPLY")
+    color = shader.node(
+        "ShaderNodeVectorMath", {0: color, 1: shade}, operation="MULTIPLY"
+    ).outputs[0]
     return _coated(shader, color, coat_roughness=0.03)
 
 
@@ -107,6 +109,7 @@ def teeth(name: str, who: Appearance) -> bpy.types.Material:
 
 
 def tongue(name: str) -> bpy.types.Material:
+    """Pink, spotted with paler papillae."""
     shader = Shader(name)
     grain = noise(shader, shader.node("ShaderNodeNewGeometry").outputs["Position"], 900.0, 2.0)
     color = shader.mix(grain, (0.40, 0.14, 0.13), (0.46, 0.23, 0.21))

@@ -16,13 +16,15 @@ from pipeline.geometry import RGB, Appearance
 
 MM = 0.001
 #: How far light wanders in skin by colour (mm): the diffuse mean free path that Jensen et al.,
-#: "A practical model for subsurface light transport" (2001), measured ('skin1').
-_WANDERING_MM = (3.67, 1.37, 0.68)
+#: "A practical model for subsurface light transport" (2001), measured ('skin1'), halved: their
+#: slab was lit at a point, and heads with all of it look like wax.
+_WANDERING_MM = (1.84, 0.69, 0.34)
 _PORES_MM, _PORES_A_MM = 0.05, 0.6
 _SPOTS_A_MM = 0.17
 
 
 def skin(name: str, who: Appearance) -> bpy.types.Material:
+    """Skin of a person, with the hair that is painted on it."""
     shader = Shader(name)
     rest = shader.attribute("rest")["Vector"]
     mouth = shader.attribute("mouth_inside")["Fac"]
@@ -37,9 +39,9 @@ def skin(name: str, who: Appearance) -> bpy.types.Material:
         "ShaderNodeBsdfPrincipled",
         {
             "Base Color": color,
-            "Roughness": shader.math("SUBTRACT", 0.62, shader.math("MULTIPLY", shine, 0.24)),
+            "Roughness": shader.math("SUBTRACT", 0.66, shader.math("MULTIPLY", shine, 0.3)),
             "Specular IOR Level": shader.math(
-                "ADD", 0.3, shader.math("MULTIPLY", shine, 0.3)
+                "ADD", 0.25, shader.math("MULTIPLY", shine, 0.45)
             ),
             "IOR": 1.4,
             "Subsurface Weight": _bare(shader, shader.math("MAXIMUM", mouth, scalp)),

@@ -9,10 +9,10 @@ from pipeline.geometry import RGB, Appearance
 
 _IRISES: dict[str, RGB] = {
     "brown": (0.075, 0.030, 0.012),
-    "hazel": (0.16, 0.095, 0.035),
-    "green": (0.14, 0.17, 0.075),
-    "blue": (0.13, 0.23, 0.36),
-    "grey": (0.22, 0.26, 0.28),
+    "hazel": (0.13, 0.080, 0.032),
+    "green": (0.11, 0.125, 0.065),
+    "blue": (0.095, 0.145, 0.205),
+    "grey": (0.14, 0.165, 0.18),
 }
 _HAIRS: dict[str, RGB] = {
     "black": (0.010, 0.008, 0.007),
@@ -46,11 +46,12 @@ def draw_appearance(
     """
     redness = float(np.clip(rng.normal(0.0, 0.4), -1.0, 1.0))
     light = (1.0 - tone) ** 2.0
-    iris_kind, iris = _draw_iris(rng, light)
+    iris_kind, iris = _draw_iris(rng, max(1.0 - 1.7 * tone, 0.0) ** 2)
     hair = _draw_hair(rng, light)
     grey = float(np.clip((age - 38.0) / 40.0 + rng.normal(0.0, 0.25), 0.0, 1.0)) * (age > 30.0)
     old = float(np.clip((age - 40.0) / 35.0, 0.0, 1.0))
     freckly = max(rng.normal(0.0, 0.45), 0.0) * light
+    worn = float(np.clip(rng.normal(0.7 * old + 0.2, 0.15), 0.0, 1.0))
     shaven = float(np.clip((male - 0.55) / 0.3, 0.0, 1.0) * np.clip((age - 15.0) / 6.0, 0.0, 1.0))
     return Appearance(
         age=age,
@@ -71,7 +72,7 @@ def draw_appearance(
         lines=float(np.clip((age - 24.0) / 46.0 + rng.normal(0.0, 0.1), 0.0, 1.0)) * (age > 24.0),
         pupil_mm=float(np.clip(rng.normal(4.2 - 1.2 * old, 0.6), 2.4, 6.0)),
         sclera=_mix((0.63, 0.59, 0.56), (0.56, 0.49, 0.40), 0.6 * max(old, tone) * rng.random()),
-        teeth=_mix(_YOUNG_TEETH, _OLD_TEETH, float(np.clip(rng.normal(0.7 * old + 0.2, 0.15), 0, 1))),
+        teeth=_mix(_YOUNG_TEETH, _OLD_TEETH, worn),
         seed=int(rng.integers(2**31)),
     )
 
@@ -80,23 +81,23 @@ def _draw_skin(rng: np.random.Generator, tone: float, redness: float) -> dict[st
     """Colours of skin by field of `Appearance`. Undertones come from blood, carotene and the kind
     of melanin."""
     melanin = pigment.melanin(tone)
-    blood = float(0.0038 * np.exp(0.45 * redness))
+    blood = float(0.0095 * np.exp(0.35 * redness))
     under = {
-        "pheomelanin": float(rng.uniform(0.0, 0.4)),
-        "carotene": float(rng.beta(1.2, 2.5)),
+        "pheomelanin": float(rng.uniform(0.0, 0.2)),
+        "carotene": float(rng.uniform(0.0, 0.3)),
     }
-    fresh = float(rng.uniform(0.6, 1.4))
+    fresh = float(rng.uniform(0.7, 1.5))
 
     def color(more_melanin: float, more_blood: float, oxygen: float = 0.75) -> RGB:
         return pigment.albedo(more_melanin * melanin, more_blood * blood, oxygen, **under)
 
     return {
         "skin": color(1.0, 1.0),
-        "flushed": color(1.0, 3.5),
-        "sallow": color(1.12, 0.7),
-        "tired": color(1.5, 2.2, 0.45),
+        "flushed": color(1.0, 2.8),
+        "sallow": color(1.1, 0.65),
+        "tired": color(1.55, 1.7, 0.4),
         # The vermilion's epidermis is thin and bares its vessels.
-        "lips": color(0.25 + 0.45 * tone, 7.0 * fresh, 0.65),
+        "lips": color(0.5 + 0.4 * tone, 5.0 * fresh, 0.6),
     }
 
 

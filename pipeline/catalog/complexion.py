@@ -54,12 +54,13 @@ def paint(attributes: _Attributes, who: Appearance) -> dict[str, NDArray[np.floa
     count = regions.waves.shape[1]
     uneven = regions.waves @ (rng.normal(size=(count, 2)) / np.sqrt(0.5 * count))
     depth, phase = _creases(regions, who)
+    freckled = regions.shares["sunlit"] * who.freckles
     painted = {
         "albedo": _albedo(regions.shares, who, uneven),
         "shine": _shine(regions.shares, who),
         "crease": depth,
         "crease_phase": phase,
-        "spots": np.clip(regions.shares["sunlit"] * who.freckles * (1.0 + 0.5 * uneven[:, 0]), 0, 1),
+        "spots": np.clip(freckled * (1.0 + 0.5 * uneven[:, 0]), 0.0, 1.0),
     }
     return {name: values.astype(np.float32) for name, values in painted.items()}
 
@@ -127,8 +128,8 @@ def _find_regions(attributes: _Attributes) -> _Regions:
             _forehead_lines(rest, front),
             _frown_lines(rest, across, front),
             _crows_feet(rest, across),
-            _fold(rest, across, _NASOLABIAL, 3.2, 0.55),
-            _fold(rest, across, _BAG, 2.4, 0.25),
+            _fold(rest, across, _NASOLABIAL, 5.0, 0.45),
+            _fold(rest, across, _BAG, 3.6, 0.25),
             *(_ring(rest, height) for height in _NECK_RINGS_MM),
         ),
         lip_lines=(2.0 * np.pi / 1.7 * rest[:, 0] + 0.5 * rest[:, 1], 0.12 * named["lips"] ** 2),
@@ -146,7 +147,7 @@ def _shares(
     forehead = _blob(rest, (0.0, 45.0, 18.0), (38.0, 24.0, 30.0))
     bridge = _blob(rest, (0.0, -15.0, 30.0), (7.0, 22.0, 12.0))
     chest = _step(-rest[:, 1], 150.0, 220.0) * _step(rest[:, 2], -60.0, 0.0)
-    under_eye = _near_line(rest, across, _BAG + (0.0, 3.5), 4.0) * _step(-rest[:, 1], 3.0, 7.0)
+    under_eye = _near_line(rest, across, _BAG + np.array([0.0, 3.5]), 4.0) * _step(-rest[:, 1], 3.0, 7.0)
     lips = named["lips"]
     body = 1.0 - _step(-rest[:, 1], 115.0, 150.0)
     return {
@@ -173,7 +174,8 @@ def _beard(rest: FloatArray, across: FloatArray, lips: FloatArray) -> FloatArray
     top = np.interp(across, _BEARD_TOP[:, 0], _BEARD_TOP[:, 1])
     share = _step(top - rest[:, 1], -3.0, 9.0) * _step(rest[:, 1], -150.0, -112.0)
     bare = _blob(rest, (13.0, -83.0, 24.0), (5.0, 4.0, 12.0))
-    return share * _step(rest[:, 2], -75.0, -45.0) * (1.0 - _step(lips, 0.1, 0.5)) * (1 - 0.5 * bare)
+    share *= _step(rest[:, 2], -75.0, -45.0) * (1.0 - _step(lips, 0.1, 0.5))
+    return share * (1.0 - 0.5 * bare)
 
 
 def _forehead_lines(rest: FloatArray, front: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -39,7 +39,7 @@ _D65 = (
 _HAEMOGLOBIN_G_L, _HAEMOGLOBIN_G_MOL = 150.0, 64500.0
 _EPIDERMIS_CM = 0.006
 #: Shape of the gamma distribution of melanin over places.
-_CLUMPS = 2.0
+_CLUMPS = 2.5
 #: Internal reflection of diffuse light at an index of 1.4 (Egan and Hilgeman's fit, in Jensen et
 #: al. 2001).
 _INTERNAL = (1.0 + 0.529) / (1.0 - 0.529)
@@ -60,7 +60,7 @@ def melanin(tone: float) -> float:
 
 def albedo(
     melanosomes: float,
-    blood: float = 0.004,
+    blood: float = 0.01,
     oxygen: float = 0.75,
     pheomelanin: float = 0.15,
     carotene: float = 0.0,
@@ -68,7 +68,7 @@ def albedo(
     """What skin scatters back, by colour.
 
     melanosomes: their share of the epidermis; pheomelanin: the yellowish kind's share of melanin.
-    blood: its share of the dermis (0.002 to 0.02); oxygen: its saturation. carotene: 0..1, from
+    blood: its share of the dermis (0.002 to 0.05); oxygen: its saturation. carotene: 0..1, from
     none to a diet rich in it.
     """
     mel, base, oxy, deoxy, yellow = _spectra()
@@ -116,7 +116,7 @@ def _rgb_weights() -> FloatArray:
     """
 
     def lobe(middle: float, below: float, above: float) -> FloatArray:
-        wide = np.where(_NM < middle, below, above)
+        wide = np.where(middle > _NM, below, above)
         return np.exp(-0.5 * ((_NM - middle) * wide) ** 2)
 
     x = 1.056 * lobe(599.8, 0.0264, 0.0323) + 0.362 * lobe(442.0, 0.0624, 0.0374)
