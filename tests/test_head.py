@@ -278,6 +278,74 @@ def test_closed_lids_hide_the_eyes(k: int) -> None:
     assert eye_hit_share(built(k, "16_wink_left"), "right") > 0.05
 
 
+def upper_lid_over_iris_mm(head: Head, side: str) -> float:
+    """How far down the upper lid's edge covers an iris that looks ahead."""
+    lids = head_module._model().lids[side]
+    eye, centre = head.surfaces[f"eye_{side}"], getattr(head, f"eye_{side}")
+    edge = head.surfaces["skin"].vertices[lids[head_module.eyes.CONTACT, 1:13]] - centre
+    order = np.argsort(edge[:, 0])
+    height = np.interp(0.0, edge[order, 0], edge[order, 1])
+    iris = eye.attributes["gaze_angle"] < head_module.eyes.IRIS_ANGLE_RAD
+    return float((eye.vertices[iris, 1] - centre[1]).max() - height)
+
+
+def test_lids_cover_part_of_the_iris() -> None:
+    for k in range(31):
+        for side in ("left", "right"):
+            assert 0.8 < upper_lid_over_iris_mm(built(k), side) < 4.0
+            assert upper_lid_over_iris_mm(built(k, "3_smile"), side) > 0.7
+
+
+@pytest.mark.parametrize("gaze", [(20.0, 0.0), (-15.0, 10.0), (10.0, -18.0), (60.0, -60.0)])
+def test_gaze_turns_both_eyes_alike_and_lids_follow(gaze: tuple[float, float]) -> None:
+    ahead, head = built(2), build_head(person(2), "1_neutral", gaze)
+    yaw, pitch = np.radians(np.clip(gaze, (-25.0, -20.0), (25.0, 20.0)))
+    expected = [np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)]
+    for side in ("left", "right"):
+        eye = head.surfaces[f"eye_{side}"]
+        axis = eye.vertices[np.argmin(eye.attributes["gaze_angle"])] - getattr(head, f"eye_{side}")
+        np.testing.assert_allclose(axis / np.linalg.norm(axis), expected, atol=1e-6)
+        lids = head_module._model().lids[side][head_module.eyes.CONTACT, 4:10]
+        moved = head.surfaces["skin"].vertices[lids] - ahead.surfaces["skin"].vertices[lids]
+        if gaze[1]:
+            assert np.sign(moved[:, 1].mean()) == np.sign(gaze[1])
+
+
+def test_gaze_adds_to_an_expression_and_none_changes_nothing() -> None:
+    aside = build_head(person(2), "18_look_left", (-24.0, 0.0))
+    eye = aside.surfaces["eye_left"]
+    axis = eye.vertices[np.argmin(eye.attributes["gaze_angle"])] - aside.eye_left
+    assert abs(axis[0]) < 0.01
+    same = build_head(person(2), "18_look_left", (0.0, 0.0))
+    assert np.array_equal(
+        same.surfaces["skin"].vertices, built(2, "18_look_left").surfaces["skin"].vertices
+    )
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_lids_stay_outside_the_eyes(expression: str) -> None:
+    for k in (0, 3, 8):
+        head = built(k, expression)
+        for side in ("left", "right"):
+            rows, _ = head_module._model().to_fine_lids[side]
+            centre, eye = getattr(head, f"eye_{side}"), head.surfaces[f"eye_{side}"]
+            least = np.linalg.norm(eye.vertices - centre, axis=1).min()
+            points = head.surfaces["skin"].vertices[rows]
+            assert np.linalg.norm(points - centre, axis=1).min() > least
+            shade = eye.attributes["lid_shade"]
+            assert 0.2 < shade.min() < shade.max() <= 1.0
+
+
+@pytest.mark.parametrize("k", range(6))
+def test_closed_lids_hide_the_wet_rims(k: int) -> None:
+    head = built(k, "7_eyes_closed")
+    rims, skin = head.surfaces["eye_rims"], skin_mesh(head)
+    front = rims.vertices[:, 2] > 0.0
+    origins = rims.vertices[front] + [0.0, 0.0, 0.05]
+    hidden = skin.ray.intersects_any(origins, np.broadcast_to([0.0, 0.0, 1.0], origins.shape))
+    assert hidden.mean() > 0.9
+
+
 def test_anchors_lie_on_the_skin() -> None:
     for k, expression in ((0, "1_neutral"), (1, "4_big_smile"), (2, "6_surprise")):
         head = built(k, expression)

@@ -29,9 +29,9 @@ def eye(name: str, who: Appearance) -> bpy.types.Material:
         in_sclera, _iris(shader, who, angle, around), _sclera(shader, who, angle, around)
     )
     shade = shader.attribute("lid_shade")["Fac"]
-    color = shader.node(
-        "ShaderNodeVectorMath", {0: color, 1: shade}, operation="MULTIPLY"
-    ).outputs[0]
+    color = shader.node("ShaderNodeVectorMath", {0: color, 1: shade}, operation="MULTIPLY").outputs[
+        0
+    ]
     return _coated(shader, color, coat_roughness=0.03)
 
 
@@ -43,13 +43,9 @@ def _iris(shader: Shader, who: Appearance, angle: Any, around: Any) -> Any:
         "ShaderNodeVectorMath", {0: around, 1: (1.0, 1.0, 0.0)}, operation="MULTIPLY"
     ).outputs[0]
     outwards = shader.node("ShaderNodeVectorMath", {0: flat}, operation="NORMALIZE").outputs[0]
-    bent = shader.node(
-        "ShaderNodeVectorMath", {0: around, 1: outwards}, operation="ADD"
-    ).outputs[0]
+    bent = shader.node("ShaderNodeVectorMath", {0: around, 1: outwards}, operation="ADD").outputs[0]
     fibres = shader.ramp(noise(shader, bent, scale=7.0, detail=3.0), 0.3, 0.7)
-    dark, light, rim = (
-        _scaled(who.iris, factor) for factor in (0.5, 1.5, 0.22)
-    )
+    dark, light, rim = (_scaled(who.iris, factor) for factor in (0.5, 1.5, 0.22))
     color = shader.mix(fibres, dark, light)
     collar: RGB = _scaled(who.iris, 1.6)
     if who.iris_kind in ("hazel", "green", "grey"):
@@ -67,9 +63,7 @@ def _sclera(shader: Shader, who: Appearance, angle: Any, around: Any) -> Any:
         "ShaderNodeVectorMath", {0: around, 1: (2.0, 9.0, 4.0)}, operation="MULTIPLY"
     ).outputs[0]
     lines = shader.math("ABSOLUTE", shader.math("SUBTRACT", noise(shader, long, 1.6, 2.0), 0.5))
-    veins = shader.math(
-        "MULTIPLY", shader.ramp(lines, 0.045, 0.0), shader.ramp(angle, 0.45, 1.0)
-    )
+    veins = shader.math("MULTIPLY", shader.ramp(lines, 0.045, 0.0), shader.ramp(angle, 0.45, 1.0))
     color = shader.mix(shader.math("MULTIPLY", veins, 0.4), who.sclera, _VEINS)
     return shader.mix(shader.attribute("corner")["Fac"], color, _CORNERS)
 
@@ -112,7 +106,7 @@ def tongue(name: str) -> bpy.types.Material:
     """Pink, spotted with paler papillae."""
     shader = Shader(name)
     grain = noise(shader, shader.node("ShaderNodeNewGeometry").outputs["Position"], 900.0, 2.0)
-    color = shader.mix(grain, (0.40, 0.14, 0.13), (0.46, 0.23, 0.21))
+    color = shader.mix(grain, (0.34, 0.10, 0.095), (0.41, 0.17, 0.155))
     return _moist(shader, color, 0.42)
 
 
@@ -132,7 +126,7 @@ def _moist(shader: Shader, color: Any, roughness: float) -> bpy.types.Material:
 
 
 def _neck_of(tooth: RGB) -> RGB:
-    return (0.85 * tooth[0], 0.74 * tooth[1], 0.56 * tooth[2])
+    return (0.93 * tooth[0], 0.86 * tooth[1], 0.74 * tooth[2])
 
 
 def _scaled(color: RGB, factor: float) -> RGB:

@@ -40,9 +40,7 @@ def skin(name: str, who: Appearance) -> bpy.types.Material:
         {
             "Base Color": color,
             "Roughness": shader.math("SUBTRACT", 0.66, shader.math("MULTIPLY", shine, 0.3)),
-            "Specular IOR Level": shader.math(
-                "ADD", 0.25, shader.math("MULTIPLY", shine, 0.45)
-            ),
+            "Specular IOR Level": shader.math("ADD", 0.25, shader.math("MULTIPLY", shine, 0.45)),
             "IOR": 1.4,
             "Subsurface Weight": _bare(shader, shader.math("MAXIMUM", mouth, scalp)),
             "Subsurface Radius": subsurface_radius(who.skin),
@@ -86,7 +84,10 @@ def _spotted(shader: Shader, who: Appearance, rest: Any, color: Any) -> Any:
     """Freckles, spots of age and moles: one in each cell of a random pattern, or none."""
     if who.freckles < 0.05 and who.moles < 0.1:
         return color
-    cells = shader.node("ShaderNodeTexVoronoi", {"Vector": rest, "Scale": _SPOTS_A_MM})
+    # The pattern lies elsewhere on everybody.
+    own = tuple(float(who.seed // step % 997) for step in (1, 997, 997**2))
+    place = shader.node("ShaderNodeVectorMath", {0: rest, 1: own}, operation="ADD").outputs[0]
+    cells = shader.node("ShaderNodeTexVoronoi", {"Vector": place, "Scale": _SPOTS_A_MM})
     chance = shader.node("ShaderNodeSeparateColor", {0: cells.outputs["Color"]}).outputs
     distance = cells.outputs["Distance"]
     many = shader.attribute("spots")["Fac"]
@@ -96,7 +97,8 @@ def _spotted(shader: Shader, who: Appearance, rest: Any, color: Any) -> Any:
     color = shader.mix(freckle, color, brown)
     rare = shader.math("GREATER_THAN", chance[1], 1.0 - 0.035 * who.moles)
     mole = shader.math("MULTIPLY", _dot(shader, distance, 0.26), rare)
-    return shader.mix(shader.math("MULTIPLY", mole, 0.75), color, tuple(0.25 * c for c in brown))
+    dark: RGB = (0.25 * brown[0], 0.25 * brown[1], 0.25 * brown[2])
+    return shader.mix(shader.math("MULTIPLY", mole, 0.75), color, dark)
 
 
 def _dot(shader: Shader, distance: Any, size: Any) -> Any:
@@ -122,7 +124,7 @@ def _hair_share(shader: Shader, who: Appearance, rest: Any) -> Any:
     grain = noise(shader, rest, scale=0.8, detail=3.0)
     ragged = shader.math("MULTIPLY", shader.math("SUBTRACT", grain, 0.5), 0.9)
     share = shader.ramp(shader.math("ADD", scalp, ragged), 0.15, 0.95)
-    return shader.math("MULTIPLY", share, 0.3 + 0.6 * who.stubble)
+    return shader.math("MULTIPLY", share, 0.75)
 
 
 def _brow_share(shader: Shader, who: Appearance, rest: Any) -> Any:
@@ -135,7 +137,7 @@ def _brow_share(shader: Shader, who: Appearance, rest: Any) -> Any:
     edge = shader.math(
         "ADD", brows, shader.math("MULTIPLY", shader.math("SUBTRACT", streaks, 0.5), 0.9)
     )
-    return shader.math("MULTIPLY", shader.ramp(edge, 0.3, 0.75), who.brow_density)
+    return shader.math("MULTIPLY", shader.ramp(edge, 0.3, 0.75), 0.35 * who.brow_density)
 
 
 def noise(shader: Shader, vector: Any, scale: float, detail: float) -> Any:

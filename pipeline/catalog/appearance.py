@@ -23,8 +23,8 @@ _HAIRS: dict[str, RGB] = {
 }
 _GREY: RGB = (0.42, 0.41, 0.40)
 #: Teeth, of the lightness of shades A1 to A4 of dental guides.
-_YOUNG_TEETH: RGB = (0.60, 0.55, 0.46)
-_OLD_TEETH: RGB = (0.46, 0.37, 0.24)
+_YOUNG_TEETH: RGB = (0.72, 0.67, 0.57)
+_OLD_TEETH: RGB = (0.56, 0.46, 0.31)
 
 
 def _mix(a: RGB, b: RGB, share: float) -> RGB:
@@ -97,7 +97,7 @@ def _draw_skin(rng: np.random.Generator, tone: float, redness: float) -> dict[st
         "sallow": color(1.1, 0.65),
         "tired": color(1.55, 1.7, 0.4),
         # The vermilion's epidermis is thin and bares its vessels.
-        "lips": color(0.5 + 0.4 * tone, 5.0 * fresh, 0.6),
+        "lips": color(0.35 + 0.45 * tone, 9.0 * fresh, 0.75),
     }
 
 

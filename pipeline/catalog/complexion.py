@@ -147,7 +147,8 @@ def _shares(
     forehead = _blob(rest, (0.0, 45.0, 18.0), (38.0, 24.0, 30.0))
     bridge = _blob(rest, (0.0, -15.0, 30.0), (7.0, 22.0, 12.0))
     chest = _step(-rest[:, 1], 150.0, 220.0) * _step(rest[:, 2], -60.0, 0.0)
-    under_eye = _near_line(rest, across, _BAG + np.array([0.0, 3.5]), 4.0) * _step(-rest[:, 1], 3.0, 7.0)
+    under_eye = _near_line(rest, across, _BAG + np.array([0.0, 3.5]), 4.0)
+    under_eye *= _step(-rest[:, 1], 3.0, 7.0)
     lips = named["lips"]
     body = 1.0 - _step(-rest[:, 1], 115.0, 150.0)
     return {
@@ -207,7 +208,8 @@ def _fold(
     """One crease along a line of (x, y) down either side of the face."""
     distance, along = _to_line(np.stack([across, rest[:, 1]], axis=1), line)
     depth = np.sin(np.pi * np.clip(along, 0.0, 1.0)) ** 0.7 * _step(rest[:, 2], -5.0, 5.0)
-    return np.pi * np.clip(distance / half_mm, -1.0, 1.0), depth_mm * depth
+    depth *= _step(-distance, -3.0 * half_mm, -1.5 * half_mm)
+    return np.pi * np.clip(distance / half_mm, 0.0, 1.0), depth_mm * depth
 
 
 def _ring(rest: FloatArray, height: float) -> tuple[FloatArray, FloatArray]:
@@ -218,7 +220,7 @@ def _ring(rest: FloatArray, height: float) -> tuple[FloatArray, FloatArray]:
 
 
 def _to_line(points: FloatArray, line: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Of (n, 2) points: signed distance to the line (m, 2), and 0..1 along it, by segment."""
+    """Of (n, 2) points: distance to the line (m, 2), and 0..1 along it, by segment."""
     starts, ways = line[:-1], np.diff(line, axis=0)
     offset = points[:, None] - starts
     part = np.clip((offset * ways).sum(-1) / (ways**2).sum(-1), 0.0, 1.0)
@@ -226,14 +228,10 @@ def _to_line(points: FloatArray, line: FloatArray) -> tuple[FloatArray, FloatArr
     distance = np.linalg.norm(miss, axis=-1)
     nearest = distance.argmin(axis=1)
     rows = np.arange(len(points))
-    side = ways[nearest, 0] * miss[rows, nearest, 1] - ways[nearest, 1] * miss[rows, nearest, 0]
-    along = (nearest + part[rows, nearest]) / len(ways)
-    return np.copysign(distance[rows, nearest], side), along
+    return distance[rows, nearest], (nearest + part[rows, nearest]) / len(ways)
 
 
-def _near_line(
-    rest: FloatArray, across: FloatArray, line: FloatArray, size: float
-) -> FloatArray:
+def _near_line(rest: FloatArray, across: FloatArray, line: FloatArray, size: float) -> FloatArray:
     distance, _ = _to_line(np.stack([across, rest[:, 1]], axis=1), line)
     return np.exp(-((distance / size) ** 2))
 
@@ -242,7 +240,7 @@ def _blob(
     rest: FloatArray, centre: tuple[float, float, float], size: tuple[float, float, float]
 ) -> FloatArray:
     """1 at a place on either side of the face, falling as a bell; mm."""
-    own = rest * (1.0, 1.0, 1.0)
+    own = rest.copy()
     own[:, 0] = np.abs(own[:, 0])
     return np.exp(-(((own - centre) / size) ** 2).sum(axis=1))
 

@@ -257,7 +257,7 @@ def _neutral(model: _Model, who: Person) -> tuple[FloatArray, dict[str, eyes.Eye
 
 def _iris_covered_mm(age: float) -> float:
     """How much of the iris the upper lid hides at least; lids droop in old age."""
-    return 1.2 + 0.8 * float(np.clip((age - 50.0) / 30.0, 0.0, 1.0))
+    return 1.5 + 0.7 * float(np.clip((age - 50.0) / 30.0, 0.0, 1.0))
 
 
 def _expressed(model: _Model, neutral: FloatArray, units: Mapping[str, float]) -> FloatArray:
