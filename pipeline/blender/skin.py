@@ -28,11 +28,11 @@ def skin(name: str, who: Appearance) -> bpy.types.Material:
     shader = Shader(name)
     rest = shader.attribute("rest")["Vector"]
     mouth = shader.attribute("mouth_inside")["Fac"]
-    scalp = _hair_share(shader, who, rest)
     grain = noise(shader, rest, scale=_PORES_A_MM, detail=2.0)
+    scalp = _hair_share(shader, grain)
     color = _spotted(shader, who, rest, _grained(shader, grain))
     color = shader.mix(scalp, color, who.hair)
-    color = shader.mix(_brow_share(shader, who, rest), color, who.brow)
+    color = shader.mix(_brow_share(shader, who, grain), color, who.brow)
     color = shader.mix(mouth, color, (0.25, 0.06, 0.055))
     shine = shader.math("MULTIPLY", shader.attribute("shine")["Fac"], _bare(shader, scalp))
     node = shader.node(
@@ -82,7 +82,7 @@ def _grained(shader: Shader, grain: Any) -> Any:
 
 def _spotted(shader: Shader, who: Appearance, rest: Any, color: Any) -> Any:
     """Freckles, spots of age and moles: one in each cell of a random pattern, or none."""
-    if who.freckles < 0.05 and who.moles < 0.1:
+    if who.freckles < 0.1 and who.moles < 0.3:
         return color
     # The pattern lies elsewhere on everybody.
     own = tuple(float(who.seed // step % 997) for step in (1, 997, 997**2))
@@ -118,25 +118,18 @@ def _relief(shader: Shader, who: Appearance, grain: Any) -> Any:
     return bump.outputs[0]
 
 
-def _hair_share(shader: Shader, who: Appearance, rest: Any) -> Any:
-    """Share of close-cropped hair on the scalp, with a ragged hairline."""
+def _hair_share(shader: Shader, grain: Any) -> Any:
+    """Share of skin on the scalp that shows as hair, with a ragged hairline."""
     scalp = shader.attribute("scalp")["Fac"]
-    grain = noise(shader, rest, scale=0.8, detail=3.0)
     ragged = shader.math("MULTIPLY", shader.math("SUBTRACT", grain, 0.5), 0.9)
     share = shader.ramp(shader.math("ADD", scalp, ragged), 0.15, 0.95)
     return shader.math("MULTIPLY", share, 0.75)
 
 
-def _brow_share(shader: Shader, who: Appearance, rest: Any) -> Any:
-    """Share of brow hairs: fine streaks along the brow, thinning at its border."""
-    brows = shader.attribute("brows")["Fac"]
-    stretched = shader.node(
-        "ShaderNodeVectorMath", {0: rest, 1: (0.55, 1.7, 0.6)}, operation="MULTIPLY"
-    )
-    streaks = noise(shader, stretched.outputs[0], scale=1.3, detail=2.0)
-    edge = shader.math(
-        "ADD", brows, shader.math("MULTIPLY", shader.math("SUBTRACT", streaks, 0.5), 0.9)
-    )
+def _brow_share(shader: Shader, who: Appearance, grain: Any) -> Any:
+    """Share of skin between the brows' hairs that shows as hair, less at the border."""
+    ragged = shader.math("MULTIPLY", shader.math("SUBTRACT", grain, 0.5), 0.9)
+    edge = shader.math("ADD", shader.attribute("brows")["Fac"], ragged)
     return shader.math("MULTIPLY", shader.ramp(edge, 0.3, 0.75), 0.35 * who.brow_density)
 
 
