@@ -311,14 +311,16 @@ def test_gaze_turns_both_eyes_alike_and_lids_follow(gaze: tuple[float, float]) -
             assert np.sign(moved[:, 1].mean()) == np.sign(gaze[1])
 
 
-def test_gaze_adds_to_an_expression_and_none_changes_nothing() -> None:
-    aside = build_head(person(2), "18_look_left", (-24.0, 0.0))
-    eye = aside.surfaces["eye_left"]
-    axis = eye.vertices[np.argmin(eye.attributes["gaze_angle"])] - aside.eye_left
-    assert abs(axis[0]) < 0.01
-    same = build_head(person(2), "18_look_left", (0.0, 0.0))
-    assert np.array_equal(
-        same.surfaces["skin"].vertices, built(2, "18_look_left").surfaces["skin"].vertices
+@pytest.mark.parametrize("expression", ["18_look_left", "7_eyes_closed"])
+def test_eyes_that_an_expression_turns_or_closes_take_no_gaze(expression: str) -> None:
+    head, same = build_head(person(2), expression, (-24.0, 10.0)), built(2, expression)
+    for name in ("skin", "eye_left", "eye_right"):
+        assert np.array_equal(head.surfaces[name].vertices, same.surfaces[name].vertices)
+    wink = build_head(person(2), "16_wink_left", (15.0, 0.0))
+    ahead = built(2, "16_wink_left")
+    assert np.array_equal(wink.surfaces["eye_left"].vertices, ahead.surfaces["eye_left"].vertices)
+    assert not np.allclose(
+        wink.surfaces["eye_right"].vertices, ahead.surfaces["eye_right"].vertices, atol=1.0
     )
 
 
