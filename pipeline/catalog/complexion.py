@@ -132,7 +132,7 @@ def _find_regions(attributes: _Attributes) -> _Regions:
             _fold(rest, across, _BAG, 3.6, 0.25),
             *(_ring(rest, height) for height in _NECK_RINGS_MM),
         ),
-        lip_lines=(2.0 * np.pi / 1.7 * rest[:, 0] + 0.5 * rest[:, 1], 0.12 * named["lips"] ** 2),
+        lip_lines=(2.0 * np.pi / 1.7 * rest[:, 0] + 0.5 * rest[:, 1], 0.06 * named["lips"] ** 2),
         waves=_waves(rest),
     )
 
