@@ -10,9 +10,10 @@ from typing import Any
 
 import bpy
 
+from pipeline.blender.cloth import worn
 from pipeline.blender.shading import Shader, principled
 from pipeline.catalog.eyes import IRIS_ANGLE_RAD
-from pipeline.geometry import RGB, Appearance, Head, Material, Surface
+from pipeline.geometry import RGB, WORN, Appearance, Head, Material, Surface
 
 #: Angle of the pupil's rim from the optical axis (radians): a third of the iris', as in a room.
 _PUPIL_RAD = 0.13
@@ -26,6 +27,8 @@ _PLAIN_SKIN = Material(base_color=(0.46, 0.25, 0.17), roughness=0.5)
 def material(name: str, surface: Surface, head: Head) -> bpy.types.Material:
     """The material of a head's surface: its own, or that of its kind."""
     who = head.appearance
+    if name.startswith(WORN):
+        return worn(name, surface.material or Material())
     if who is None or surface.material is not None:
         colored = "color" in surface.attributes
         return principled(name, surface.material or _PLAIN_SKIN, colored)

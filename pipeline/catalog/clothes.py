@@ -1,0 +1,182 @@
+"""What a person wears, drawn from shares as in the street, and put on.
+
+Shares of all people (of tops, by what is visible below a portrait's chin):
+
+| top | adults | children |   | other | share |
+|---|---|---|---|---|---|
+| crew-neck T-shirt | 21% | 40% | | scarf | 4% (not over hood or headscarf) |
+| V-neck | 9% | 5% | | baseball cap | 3.5% |
+| scoop (women 12%, men 2%) | 7% | 6% | | beanie | 2% |
+| polo | 8% | 9% | | brimmed hat | 1.5% |
+| shirt, buttoned | 10% | 5% | | headband | 3% (women 5%, men 1%) |
+| shirt, open | 12% | 4% | | headscarf that frames the face | 2% (women 4%) |
+| turtleneck | 5% | 3% | | earrings | women 52%, men 7% |
+| crew sweater | 11% | 14% | | necklace | women 14%, men 5% |
+| hoodie | 9% | 14% | | something held before the face | 3% |
+| jacket | 8% | 0% | | | |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.catalog import garments
+from pipeline.catalog.cloth import Drape, Mantle
+from pipeline.catalog.fabrics import Fabric, draw_fabric
+from pipeline.catalog.torso import TURNS, Torso
+from pipeline.geometry import WORN, FloatArray, Material, Pattern, Surface
+
+#: Weights for men, women and children.
+_TOPS = {
+    "crew": (23, 18, 40), "v_neck": (9, 9, 5), "scoop": (2, 13, 6), "polo": (11, 5, 9),
+    "shirt": (12, 8, 5), "open_shirt": (13, 11, 4), "turtleneck": (4, 6, 3),
+    "sweater": (10, 12, 14), "hoodie": (9, 9, 14), "jacket": (7, 9, 0),
+}  # fmt: skip
+_JERSEY: dict[Pattern, float] = {"": 62, "heather": 14, "stripes": 14, "print": 10}
+_KINDS: dict[str, dict[Pattern, float]] = {
+    "crew": _JERSEY, "v_neck": _JERSEY,
+    "scoop": {"": 60, "print": 28, "stripes": 12},
+    "polo": {"": 80, "stripes": 20},
+    "shirt": {"": 62, "pinstripes": 16, "checks": 16, "denim": 6},
+    "open_shirt": {"": 50, "pinstripes": 12, "checks": 24, "denim": 14},
+    "turtleneck": {"": 50, "ribs": 50},
+    "sweater": {"": 25, "knit": 45, "heather": 20, "stripes": 10},
+    "hoodie": {"": 60, "heather": 40},
+    "jacket": {"": 65, "heather": 25, "checks": 10},
+}  # fmt: skip
+_CHILD_YEARS = 14.0
+_BUTTONS = (
+    Material((0.72, 0.71, 0.68), roughness=0.25), Material((0.02, 0.02, 0.022), roughness=0.25),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Clothes:
+    """What a person wears.
+
+    top: a key of `garments.CUTS`, or 'jacket' over `under`, one of these. depth: mm by which the
+    neckline is deeper in front than usual. folds: weights of the torso's fold fields. seed: of
+    crumples. scarf: None for none.
+    """
+
+    top: str
+    under: str
+    depth: float
+    fabric: Fabric
+    under_fabric: Fabric
+    folds: tuple[float, ...]
+    seed: int
+    button: int
+    scarf: Fabric | None
+
+
+def draw_clothes(rng: np.random.Generator, age: float, sex: float) -> Clothes:
+    """What somebody of an age (years) and a sex (0 female .. 1 male) wears."""
+    group = 2 if age < _CHILD_YEARS else (0 if sex > 0.5 else 1)
+    top = _pick(rng, {name: weights[group] for name, weights in _TOPS.items()})
+    under = _pick(rng, {"shirt": 45, "open_shirt": 15, "crew": 28, "turtleneck": 12})
+    fabric, under_fabric = draw_fabric(rng, _KINDS[top]), draw_fabric(rng, _KINDS[under])
+    folds = tuple(float(w) for w in rng.normal(0.0, 0.55, 10))
+    scarf = draw_fabric(rng, {"": 40, "checks": 30, "knit": 20, "stripes": 10})
+    return Clothes(
+        top=top,
+        under=under if top == "jacket" else "",
+        depth=float(rng.normal(0.0, 3.0)),
+        fabric=fabric,
+        under_fabric=under_fabric,
+        folds=folds,
+        seed=int(rng.integers(1000)),
+        button=int(sum(fabric.color) < 0.3),
+        scarf=scarf if rng.random() < 0.04 and top != "hoodie" else None,
+    )
+
+
+def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
+    chances = np.array(list(weights.values()), float)
+    return list(weights)[int(rng.choice(len(weights), p=chances / chances.sum()))]
+
+
+def dress(clothes: Clothes, torso: Torso, skin: FloatArray, size: float) -> dict[str, Surface]:
+    """What is worn on skin (n, 3) mm: surfaces, named `WORN` and what they are."""
+    drape = Drape(torso, skin[torso.rows], np.array(clothes.folds), size)
+    found: dict[str, Surface] = {}
+    if clothes.top == "jacket":
+        found |= _top(drape, clothes, clothes.under, clothes.under_fabric, "under_", flat=True)
+        found |= _jacket(drape, clothes)
+    else:
+        found |= _top(drape, clothes, clothes.top, clothes.fabric, "", flat=False)
+    if clothes.scarf is not None:
+        found["scarf"] = _scarf(drape, clothes, clothes.scarf)
+    return {WORN + name: surface for name, surface in found.items()}
+
+
+def _top(
+    drape: Drape, clothes: Clothes, kind: str, fabric: Fabric, name: str, flat: bool
+) -> dict[str, Surface]:
+    """A shirt or jumper; `flat` under something else."""
+    shape = garments.CUTS[kind]
+    line = garments.neckline(shape, clothes.depth, TURNS)
+    inside = drape.torso.down - garments.neckline(shape, clothes.depth, drape.torso.turn)
+    ease = 1.5 if flat else shape.ease
+    if flat:
+        drape = Drape(drape.torso, drape.skin, 0.25 * drape.folds, drape.size)
+    cloth, piece = garments.body(drape, inside, ease, shape.thickness)
+    mantle, skin = Mantle(drape, cloth), Mantle(drape, drape.fine_skin)
+    pieces = [piece]
+    found = {}
+    if shape.rib:
+        ribbed: Pattern = "ribs" if kind != "scoop" else ""
+        band = garments.rib(mantle, line, shape.rib, shape.thickness)
+        found["rib"] = garments.made([band], fabric.material(ribbed, 3.2))
+    if kind in ("shirt", "open_shirt", "polo"):
+        gap = {"shirt": 2.0, "open_shirt": 24.0, "polo": 12.0}[kind]
+        stand, fall, point = (22.0, 36.0, 16.0) if kind == "polo" else (32.0, 40.0, 28.0)
+        edge = garments.rib(mantle, line, 7.0, shape.thickness)
+        pieces += [
+            edge, garments.collar(skin, mantle, line, gap, stand, fall, point),
+        ]  # fmt: skip
+        top = float(drape.torso.rest[inside > 0.0][np.abs(drape.torso.rest[inside > 0.0, 0]) < 3.0]
+                    [:, 1:].max(axis=0)[0])  # fmt: skip
+        buttons = [top - 12.0 - 72.0 * i for i in range(4)]
+        placket, *knobs = garments.fastening(drape, cloth, top, buttons)
+        pieces.append(placket)
+        found["buttons"] = garments.made(knobs, _BUTTONS[clothes.button])
+    if kind == "turtleneck":
+        pieces.append(garments.roll_neck(skin, mantle, 34.0))
+    if kind == "hoodie":
+        pieces.append(_hood(mantle, line, clothes.seed))
+    found["top"] = garments.made(pieces, fabric.material())
+    return {name + key: surface for key, surface in found.items()}
+
+
+def _hood(mantle: Mantle, line: FloatArray, seed: int) -> garments.Piece:
+    back = np.clip(0.5 - 0.5 * np.cos(np.radians(TURNS)), 0.0, 1.0)
+    side = np.sin(np.radians(np.abs(TURNS)))
+    wide = 10.0 + 30.0 * back + 6.0 * side
+    high = 6.0 + 22.0 * back + 8.0 * side
+    return garments.roll(mantle, line + 2.0 + wide, wide, high, seed, 0.10)
+
+
+def _scarf(drape: Drape, clothes: Clothes, fabric: Fabric) -> Surface:
+    inside = drape.torso.down - 30.0
+    mantle = Mantle(drape, drape.cloth(inside, 8.0, 3.0))
+    ahead = np.clip(np.cos(np.radians(TURNS)), 0.0, 1.0)
+    low = garments.roll(mantle, 58.0 + 14.0 * ahead, 26.0 + 6.0 * ahead, np.full(len(TURNS), 20.0),
+                        clothes.seed, 0.28)  # fmt: skip
+    high = garments.roll(mantle, 36.0 + 6.0 * ahead, np.full(len(TURNS), 22.0),
+                         np.full(len(TURNS), 18.0), clothes.seed + 2, 0.28)  # fmt: skip
+    return garments.made([low, high], fabric.material())
+
+
+def _jacket(drape: Drape, clothes: Clothes) -> dict[str, Surface]:
+    low = -400.0 + 6.0 * clothes.depth
+    inside = garments.jacket_inside(drape.torso, low)
+    stiff = Drape(drape.torso, drape.skin, 0.5 * drape.folds, drape.size)
+    cloth, piece = garments.body(stiff, inside, 10.0, 4.0)
+    skin, mantle = Mantle(drape, drape.fine_skin), Mantle(drape, cloth)
+    line = np.full(len(TURNS), 40.0)
+    collar = garments.collar(skin, mantle, line, 50.0, 24.0, 46.0, 8.0, 2.5, 0.5)
+    pieces = [piece, collar, *garments.lapels(drape, cloth, low, 66.0)]
+    return {"jacket": garments.made(pieces, clothes.fabric.material())}
