@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 from pipeline.catalog.sweep import Body
 from pipeline.catalog.torso import CENTRE, DOWNS, TURNS, Torso, from_funnel, funnel
@@ -18,7 +19,7 @@ IntArray = NDArray[np.int64]
 _LEAST_EASE_MM = 1.2
 _DRAPE_STEPS = 14
 #: Within so many mm (of the chart) of its neckline cloth lies close; from there on it hangs.
-_CLOSE_MM = 55.0
+_CLOSE_MM = 40.0
 #: The one of `DOWNS` at the neck's root.
 _ROOT = 8
 
@@ -94,11 +95,24 @@ class Mantle:
         turn = np.broadcast_to(TURNS[:, None], down.shape)
         return from_funnel(turn, down, self.rise(down) + height, self.centre)
 
-    def kept_above(self, out: FloatArray, up: FloatArray, least: float) -> FloatArray:
-        """(turns, k, 3) points `out` of the neck's axis and `up` it, no nearer to the surface."""
+    def kept_above(
+        self, out: FloatArray, up: FloatArray, least: float, turn: FloatArray | None = None
+    ) -> FloatArray:
+        """(turns, k, 3) points `out` of the neck's axis and `up` it, no nearer to the surface.
+
+        They lie at `TURNS`, or turned a little from there: at `turn`, (turns, k) degrees.
+        """
         down, rise = (out - up) * np.sqrt(0.5), (out + up) * np.sqrt(0.5)
-        rise = np.maximum(rise, self.rise(down) + least * np.sqrt(2.0))
-        turn = np.broadcast_to(TURNS[:, None], down.shape)
+        below = self.rise(down)
+        if turn is None:
+            turn = np.broadcast_to(TURNS[:, None], down.shape)
+        else:
+            places = (turn - TURNS[0]) / (TURNS[1] - TURNS[0])
+            below = map_coordinates(
+                below, [places, np.broadcast_to(np.arange(down.shape[1]), down.shape)], order=1,
+                mode="grid-wrap",
+            )  # fmt: skip
+        rise = np.maximum(rise, below + least * np.sqrt(2.0))
         return from_funnel(turn, down, rise, self.centre)
 
     def out_at(self, up: FloatArray) -> FloatArray:

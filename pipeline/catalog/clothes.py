@@ -78,7 +78,7 @@ def draw_clothes(rng: np.random.Generator, age: float, sex: float) -> Clothes:
     top = _pick(rng, {name: weights[group] for name, weights in _TOPS.items()})
     under = _pick(rng, {"shirt": 45, "open_shirt": 15, "crew": 28, "turtleneck": 12})
     fabric, under_fabric = draw_fabric(rng, _KINDS[top]), draw_fabric(rng, _KINDS[under])
-    folds = tuple(float(w) for w in rng.normal(0.0, 0.55, 10))
+    folds = tuple(float(w) for w in rng.normal(0.0, 0.8, 10))
     scarf = draw_fabric(rng, {"": 40, "checks": 30, "knit": 20, "stripes": 10})
     return Clothes(
         top=top,
@@ -132,13 +132,13 @@ def _top(
         found["rib"] = garments.made([band], fabric.material(ribbed, 3.2))
     if kind in ("shirt", "open_shirt", "polo"):
         gap = {"shirt": 2.0, "open_shirt": 24.0, "polo": 12.0}[kind]
-        stand, fall, point = (22.0, 36.0, 16.0) if kind == "polo" else (32.0, 40.0, 28.0)
+        stand, fall, point = (22.0, 28.0, 18.0) if kind == "polo" else (32.0, 34.0, 30.0)
         edge = garments.rib(mantle, line, 7.0, shape.thickness)
         pieces += [
             edge, garments.collar(skin, mantle, line, gap, stand, fall, point),
         ]  # fmt: skip
-        top = float(drape.torso.rest[inside > 0.0][np.abs(drape.torso.rest[inside > 0.0, 0]) < 3.0]
-                    [:, 1:].max(axis=0)[0])  # fmt: skip
+        x, y, z = drape.torso.rest.T
+        top = float(y[(inside > 0.0) & (np.abs(x) < 4.0) & (z > -70.0)].max()) - 2.0
         buttons = [top - 12.0 - 72.0 * i for i in range(4)]
         placket, *knobs = garments.fastening(drape, cloth, top, buttons)
         pieces.append(placket)
@@ -152,11 +152,11 @@ def _top(
 
 
 def _hood(mantle: Mantle, line: FloatArray, seed: int) -> garments.Piece:
+    """A hood that lies behind the neck: high beside and behind it, its edges meeting in front."""
     back = np.clip(0.5 - 0.5 * np.cos(np.radians(TURNS)), 0.0, 1.0)
-    side = np.sin(np.radians(np.abs(TURNS)))
-    wide = 10.0 + 30.0 * back + 6.0 * side
-    high = 6.0 + 22.0 * back + 8.0 * side
-    return garments.roll(mantle, line + 2.0 + wide, wide, high, seed, 0.10)
+    wide = 6.0 + 28.0 * back**0.8
+    high = 4.0 + 34.0 * np.sin(np.pi * np.clip(0.62 * back**0.7, 0.0, 1.0))
+    return garments.roll(mantle, line + 1.0 + wide, wide, high, seed, 0.16)
 
 
 def _scarf(drape: Drape, clothes: Clothes, fabric: Fabric) -> Surface:

@@ -42,7 +42,7 @@ CUTS = {
     "open_shirt": Cut(84.0, 40.0, 35.0, 44.0, ease=5.0),
     "turtleneck": Cut(30.0, 30.0, 30.0, ease=5.0, thickness=2.5),
     "sweater": Cut(44.0, 41.0, 36.0, ease=6.0, thickness=3.0, rib=24.0),
-    "hoodie": Cut(46.0, 44.0, 40.0, ease=7.0, thickness=3.0, rib=8.0),
+    "hoodie": Cut(64.0, 42.0, 38.0, 75.0, ease=7.0, thickness=3.0, rib=8.0),
 }
 _JACKET_EASE_MM = 9.0
 _JACKET_MM = 3.0
@@ -93,7 +93,7 @@ def _places(first: FloatArray, second: FloatArray) -> FloatArray:
 
 def collar(
     skin: Mantle, cloth: Mantle, line: FloatArray, gap_deg: float, stand: float, fall: float,
-    point: float, thickness: float = 1.3, spread: float = 0.35,
+    point: float, thickness: float = 1.3, spread: float = 0.25,
 ) -> Piece:  # fmt: skip
     """A turned-down collar that begins `gap_deg` on either side of the front.
 
@@ -118,7 +118,10 @@ def collar(
     outer = top_out + 4.5 + spread * length[:, None] * run**1.15
     outs = np.concatenate([inner, top_out + 1.2, top_out + 3.4, outer], axis=1)
     ups = np.concatenate([ups, top_up + 1.6, top_up + 0.8, down], axis=1)
-    points = cloth.kept_above(outs, ups, 2.0 + thickness)
+    # Front edges of the fall run outwards, to its points.
+    turns = np.repeat(TURNS[:, None], outs.shape[1], axis=1)
+    turns[:, -6:] += np.sign(TURNS)[:, None] * 20.0 * (ahead**2)[:, None] * run
+    points = cloth.kept_above(outs, ups, 2.0 + thickness, turns)
     points[:, :5] = skin.kept_above(outs[:, :5], ups[:, :5], 0.8)
     first = np.flatnonzero(away >= gap_deg)
     order = first[np.argsort(TURNS[first] % 360.0)]
