@@ -14,6 +14,8 @@ from pipeline.catalog.torso import CENTRE, DOWNS, TURNS, Torso, from_funnel, fun
 from pipeline.geometry import FloatArray, Material, Surface
 
 IntArray = NDArray[np.int64]
+#: Vertices (n, 3), quads or triangles, and where the pattern lies at each vertex, (n, 3) mm.
+Piece = tuple[FloatArray, IntArray, FloatArray]
 
 #: Cloth is no nearer to skin (mm).
 _LEAST_EASE_MM = 1.2
@@ -216,25 +218,19 @@ def sheet(grid: FloatArray, thickness: float, closed: bool = False) -> Body:
     return Body(vertices.reshape(-1, 3), np.concatenate(faces))
 
 
-def surface(
-    vertices: FloatArray, faces: IntArray, material: Material, place: FloatArray
-) -> Surface:
-    """A surface whose pattern hangs on `place`, (n, 3) mm."""
-    return Surface(
-        vertices, faces, attributes={"place": place.astype(np.float32)}, material=material
-    )
-
-
-def joined(pieces: list[tuple[FloatArray, IntArray, FloatArray]], material: Material) -> Surface:
-    """Several pieces, each vertices, quads or triangles, and places, as one surface."""
+def made(pieces: list[Piece], material: Material) -> Surface:
+    """Pieces of one material as one surface, whose pattern hangs on `place`."""
     starts = np.cumsum([0, *(len(v) for v, _, _ in pieces)])
-    corners = max(f.shape[1] for _, f, _ in pieces)
-    same = [
-        f if f.shape[1] == corners else np.concatenate([f, f[:, :1]], axis=1) for _, f, _ in pieces
-    ]
-    return surface(
+    same = [_triangles(f) for _, f, _ in pieces] if len(pieces) > 1 else [pieces[0][1]]
+    return Surface(
         np.concatenate([v for v, _, _ in pieces]),
         np.concatenate([f + s for f, s in zip(same, starts, strict=False)]),
-        material,
-        np.concatenate([p for _, _, p in pieces]),
+        attributes={"place": np.concatenate([p for _, _, p in pieces]).astype(np.float32)},
+        material=material,
     )
+
+
+def _triangles(faces: IntArray) -> IntArray:
+    if faces.shape[1] == 3:
+        return faces
+    return np.concatenate([faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]])

@@ -18,14 +18,18 @@ Shares of all people (of tops, by what is visible below a portrait's chin):
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.catalog import garments
-from pipeline.catalog.cloth import Drape, Mantle
-from pipeline.catalog.fabrics import Fabric, draw_fabric
-from pipeline.catalog.torso import TURNS, Torso
+from pipeline.catalog.accessories import Places, earrings, find_places, held, necklace
+from pipeline.catalog.cloth import Drape, Mantle, Piece, made
+from pipeline.catalog.fabrics import Fabric, draw_color, draw_fabric
+from pipeline.catalog.headwear import Skull, find_skull, headwear, hidden_share
+from pipeline.catalog.torso import TURNS, Torso, find_torso
 from pipeline.geometry import WORN, FloatArray, Material, Pattern, Surface
 
 #: Weights for men, women and children.
@@ -46,6 +50,20 @@ _KINDS: dict[str, dict[Pattern, float]] = {
     "hoodie": {"": 60, "heather": 40},
     "jacket": {"": 65, "heather": 25, "checks": 10},
 }  # fmt: skip
+_HEADWEAR = {
+    "": (91, 88.5, 92), "cap": (4.5, 1.5, 4.5), "beanie": (2, 2, 2), "hat": (1.5, 1.5, 0.5),
+    "headband": (1, 4.5, 1), "headscarf": (0, 3.5, 0.5),
+}  # fmt: skip
+_HAT_KINDS: dict[str, dict[Pattern, float]] = {
+    "cap": {"": 85, "denim": 8, "heather": 7}, "beanie": {"knit": 50, "ribs": 35, "heather": 15},
+    "hat": {"": 70, "heather": 30}, "headband": {"": 55, "ribs": 20, "print": 15, "knit": 10},
+    "headscarf": {"": 80, "print": 12, "stripes": 8},
+}  # fmt: skip
+_EARRINGS = {
+    "": (93, 48, 85), "studs": (2, 26, 11), "hoops": (1, 14, 2), "drops": (0, 12, 2),
+    "stud": (4, 0, 0),
+}  # fmt: skip
+_METALS = {"gold": 38, "silver": 36, "rose_gold": 6, "pearl": 10, "black": 4, "turquoise": 3, "red": 3}
 _CHILD_YEARS = 14.0
 _BUTTONS = (
     Material((0.72, 0.71, 0.68), roughness=0.25), Material((0.02, 0.02, 0.022), roughness=0.25),
@@ -59,6 +77,9 @@ class Clothes:
     top: a key of `garments.CUTS`, or 'jacket' over `under`, one of these. depth: mm by which the
     neckline is deeper in front than usual. folds: weights of the torso's fold fields. seed: of
     crumples. scarf: None for none.
+    headwear: '', a key of `headwear.EDGES`, or 'headscarf', which comes with a scarf. earrings: ''
+    or a kind of `accessories.earrings`; jewel: how large, and of what. held: '' or a kind of
+    `accessories.held`; side: on the left (0) or the right.
     """
 
     top: str
@@ -70,6 +91,14 @@ class Clothes:
     seed: int
     button: int
     scarf: Fabric | None
+    headwear: str
+    hat: Fabric
+    earrings: str
+    necklace: bool
+    jewel: tuple[float, str]
+    held: str
+    thing: Fabric
+    side: int
 
 
 def draw_clothes(rng: np.random.Generator, age: float, sex: float) -> Clothes:
@@ -79,7 +108,11 @@ def draw_clothes(rng: np.random.Generator, age: float, sex: float) -> Clothes:
     under = _pick(rng, {"shirt": 45, "open_shirt": 15, "crew": 28, "turtleneck": 12})
     fabric, under_fabric = draw_fabric(rng, _KINDS[top]), draw_fabric(rng, _KINDS[under])
     folds = tuple(float(w) for w in rng.normal(0.0, 0.8, 10))
+    headwear = _pick(rng, {name: weights[group] for name, weights in _HEADWEAR.items()})
+    hat = draw_fabric(rng, _HAT_KINDS.get(headwear, {"": 1.0}))
     scarf = draw_fabric(rng, {"": 40, "checks": 30, "knit": 20, "stripes": 10})
+    scarfed = rng.random() < 0.04 and top != "hoodie"
+    held = _pick(rng, {"": 97.0, "mask": 1.3, "phone": 0.6, "mug": 0.6, "microphone": 0.5})
     return Clothes(
         top=top,
         under=under if top == "jacket" else "",
@@ -89,8 +122,29 @@ def draw_clothes(rng: np.random.Generator, age: float, sex: float) -> Clothes:
         folds=folds,
         seed=int(rng.integers(1000)),
         button=int(sum(fabric.color) < 0.3),
-        scarf=scarf if rng.random() < 0.04 and top != "hoodie" else None,
+        scarf=hat if headwear == "headscarf" else scarf if scarfed else None,
+        headwear=headwear,
+        hat=hat,
+        earrings=_pick(rng, {name: weights[group] for name, weights in _EARRINGS.items()}),
+        necklace=bool(rng.random() < (0.05, 0.14, 0.03)[group]),
+        jewel=(float(rng.random()), _pick(rng, _METALS)),
+        held=held,
+        thing=_thing(rng, held),
+        side=int(rng.integers(2)),
     )
+
+
+def _thing(rng: np.random.Generator, held: str) -> Fabric:
+    """The colour of what is held; surgical masks are mostly light blue."""
+    usual = ((0.42, 0.60, 0.70), (0.70, 0.71, 0.71), (0.015, 0.015, 0.016))
+    color = draw_color(rng)
+    chosen = usual[int(rng.choice(3, p=(0.6, 0.2, 0.2)))]
+    return Fabric(chosen if held == "mask" else color, roughness=0.9, sheen=0.15)
+
+
+def hidden_hair(clothes: Clothes, rest: FloatArray) -> NDArray[np.float32]:
+    """(n,) 0..1: how much of the hair rooted at `rest`, (n, 3) mm on the average head, is hidden."""
+    return hidden_share(clothes.headwear, np.asarray(rest, np.float64))
 
 
 def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
@@ -98,8 +152,28 @@ def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
     return list(weights)[int(rng.choice(len(weights), p=chances / chances.sum()))]
 
 
-def dress(clothes: Clothes, torso: Torso, skin: FloatArray, size: float) -> dict[str, Surface]:
+@dataclass(frozen=True, eq=False)
+class Wardrobe:
+    """What clothes need to know of the skin that all people share."""
+
+    torso: Torso
+    skull: Skull
+    places: Places
+
+
+def find_wardrobe(
+    faces: NDArray[np.int64], rest: FloatArray, attributes: Mapping[str, NDArray[np.float32]]
+) -> Wardrobe:
+    """Of skin with quads (m, 4), and vertices at `rest` (n, 3) mm on the average head."""
+    return Wardrobe(
+        find_torso(faces, rest, attributes), find_skull(rest, attributes),
+        find_places(rest, attributes),
+    )  # fmt: skip
+
+
+def dress(clothes: Clothes, wardrobe: Wardrobe, skin: FloatArray, size: float) -> dict[str, Surface]:
     """What is worn on skin (n, 3) mm: surfaces, named `WORN` and what they are."""
+    torso = wardrobe.torso
     drape = Drape(torso, skin[torso.rows], np.array(clothes.folds), size)
     found: dict[str, Surface] = {}
     if clothes.top == "jacket":
@@ -109,6 +183,18 @@ def dress(clothes: Clothes, torso: Torso, skin: FloatArray, size: float) -> dict
         found |= _top(drape, clothes, clothes.top, clothes.fabric, "", flat=False)
     if clothes.scarf is not None:
         found["scarf"] = _scarf(drape, clothes, clothes.scarf)
+    if clothes.headwear:
+        ribbed: Pattern = "ribs" if clothes.headwear == "beanie" else ""
+        band = clothes.hat.material(ribbed, 5.0)
+        if clothes.headwear == "hat":
+            band = Material((0.02, 0.02, 0.022), roughness=0.6, sheen=0.2)
+        found |= headwear(
+            clothes.headwear, wardrobe.skull, skin, clothes.hat.material(), band, clothes.seed
+        )
+    if clothes.earrings and clothes.headwear != "headscarf":
+        found |= earrings(clothes.earrings, *clothes.jewel, wardrobe.places, skin)
+    if clothes.held:
+        found |= held(clothes.held, clothes.thing, wardrobe.places, skin, clothes.side)
     return {WORN + name: surface for name, surface in found.items()}
 
 
@@ -129,7 +215,7 @@ def _top(
     if shape.rib:
         ribbed: Pattern = "ribs" if kind != "scoop" else ""
         band = garments.rib(mantle, line, shape.rib, shape.thickness)
-        found["rib"] = garments.made([band], fabric.material(ribbed, 3.2))
+        found["rib"] = made([band], fabric.material(ribbed, 3.2))
     if kind in ("shirt", "open_shirt", "polo"):
         gap = {"shirt": 2.0, "open_shirt": 24.0, "polo": 12.0}[kind]
         stand, fall, point = (22.0, 28.0, 18.0) if kind == "polo" else (32.0, 34.0, 30.0)
@@ -142,16 +228,18 @@ def _top(
         buttons = [top - 12.0 - 72.0 * i for i in range(4)]
         placket, *knobs = garments.fastening(drape, cloth, top, buttons)
         pieces.append(placket)
-        found["buttons"] = garments.made(knobs, _BUTTONS[clothes.button])
+        found["buttons"] = made(knobs, _BUTTONS[clothes.button])
     if kind == "turtleneck":
         pieces.append(garments.roll_neck(skin, mantle, 34.0))
     if kind == "hoodie":
         pieces.append(_hood(mantle, line, clothes.seed))
-    found["top"] = garments.made(pieces, fabric.material())
+    if clothes.necklace and kind in ("crew", "v_neck", "scoop", "open_shirt"):
+        found["necklace"] = necklace(mantle, *clothes.jewel)
+    found["top"] = made(pieces, fabric.material())
     return {name + key: surface for key, surface in found.items()}
 
 
-def _hood(mantle: Mantle, line: FloatArray, seed: int) -> garments.Piece:
+def _hood(mantle: Mantle, line: FloatArray, seed: int) -> Piece:
     """A hood that lies behind the neck: high beside and behind it, its edges meeting in front."""
     back = np.clip(0.5 - 0.5 * np.cos(np.radians(TURNS)), 0.0, 1.0)
     wide = 6.0 + 28.0 * back**0.8
@@ -167,7 +255,7 @@ def _scarf(drape: Drape, clothes: Clothes, fabric: Fabric) -> Surface:
                         clothes.seed, 0.28)  # fmt: skip
     high = garments.roll(mantle, 36.0 + 6.0 * ahead, np.full(len(TURNS), 22.0),
                          np.full(len(TURNS), 18.0), clothes.seed + 2, 0.28)  # fmt: skip
-    return garments.made([low, high], fabric.material())
+    return made([low, high], fabric.material())
 
 
 def _jacket(drape: Drape, clothes: Clothes) -> dict[str, Surface]:
@@ -179,4 +267,4 @@ def _jacket(drape: Drape, clothes: Clothes) -> dict[str, Surface]:
     line = np.full(len(TURNS), 40.0)
     collar = garments.collar(skin, mantle, line, 50.0, 24.0, 46.0, 8.0, 2.5, 0.5)
     pieces = [piece, collar, *garments.lapels(drape, cloth, low, 66.0)]
-    return {"jacket": garments.made(pieces, clothes.fabric.material())}
+    return {"jacket": made(pieces, clothes.fabric.material())}

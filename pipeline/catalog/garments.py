@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.catalog.cloth import Drape, Mantle, cut, joined, sheet, surface, tube
+from pipeline.catalog.cloth import Drape, Mantle, Piece, cut, sheet, tube
 from pipeline.catalog.sweep import ellipsoid
 from pipeline.catalog.torso import TURNS, Torso, wavy
-from pipeline.geometry import FloatArray, Material, Surface
-
-Piece = tuple[FloatArray, NDArray[np.int64], FloatArray]
+from pipeline.geometry import FloatArray
 
 
 
@@ -186,8 +183,8 @@ def fastening(drape: Drape, cloth: FloatArray, top: float, buttons: list[float])
     for height in buttons:
         (middle,) = drape.torso.before(np.zeros(1), np.array([height])) @ cloth
         axes = np.array([[5.2, 0.0, 0.0], [0.0, 5.2, 0.9], [0.0, -0.3, 1.5]])
-        made = ellipsoid(middle + np.array([0.0, 0.2, 1.9]), axes, rows=6, cols=16)
-        pieces.append((made.vertices, made.faces, made.vertices))
+        knob = ellipsoid(middle + np.array([0.0, 0.2, 1.9]), axes, rows=6, cols=16)
+        pieces.append((knob.vertices, knob.faces, knob.vertices))
     return pieces
 
 
@@ -219,13 +216,7 @@ def lapels(drape: Drape, cloth: FloatArray, low: float, width: float) -> list[Pi
         lift = 3.0 + 3.5 * np.exp(-((share / 0.22) ** 2)) * (1.0 - 0.5 * rows[:, None])
         points = points + lift[..., None] * np.array([0.15 * side, 0.2, 0.97])
         grid = points if side < 0.0 else points[:, ::-1]
-        made = sheet(grid[::-1], 1.8)
+        lapel = sheet(grid[::-1], 1.8)
         place = np.stack([x, y, np.zeros_like(x)], axis=-1).reshape(-1, 3)
-        pieces.append((made.vertices, made.faces, np.concatenate([place, place])))
+        pieces.append((lapel.vertices, lapel.faces, np.concatenate([place, place])))
     return pieces
-
-
-def made(pieces: list[Piece], material: Material) -> Surface:
-    """One surface of a material from pieces."""
-    return joined(pieces, material) if len(pieces) > 1 else surface(*pieces[0][:2], material,
-                                                                     pieces[0][2])  # fmt: skip

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.catalog import eyes, teeth
-from pipeline.catalog.clothes import dress
+from pipeline.catalog.clothes import Wardrobe, dress, find_wardrobe
 from pipeline.catalog.data import data_path
 from pipeline.catalog.hair import grow
 from pipeline.catalog.mouth import Lips, find_lips
 from pipeline.catalog.person import Person, person
 from pipeline.catalog.subdivide import catmull_clark
-from pipeline.catalog.torso import Torso, find_torso
 from pipeline.errors import AssetError
 from pipeline.geometry import Anchors, FloatArray, Head, Surface
 
@@ -92,7 +91,7 @@ class _Model:
     lids: Mapping[str, NDArray[np.int64]]
     tongue: tuple[NDArray[np.int64], csr_matrix, NDArray[np.int64]]
     lips: Lips
-    torso: Torso
+    wardrobe: Wardrobe
     helpers: Mapping[str, NDArray[np.int64]]
     attributes: Mapping[str, NDArray[np.float32]]
     anchor_vertices: NDArray[np.int64]
@@ -196,7 +195,7 @@ def _model() -> _Model:
             lids=lids,
             tongue=_read_tongue(file),
             lips=lips,
-            torso=find_torso(fine_faces, attributes["rest"].astype(np.float64), attributes),
+            wardrobe=find_wardrobe(fine_faces, attributes["rest"].astype(float), attributes),
             helpers=helpers,
             attributes=attributes,
             anchor_vertices=file["anchor_vertices"].astype(np.int64),
@@ -321,7 +320,7 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
     surfaces["teeth"] = _teeth(model, neutral - origin, coarse)
     used, matrix, faces = model.tongue
     surfaces["tongue"] = Surface(matrix @ coarse[used], faces)
-    surfaces |= dress(who.clothes, model.torso, skin, who.size)
+    surfaces |= dress(who.clothes, model.wardrobe, skin, who.size)
     nodes = model.anchors(skin)
     middle = (balls["left"].centre + balls["right"].centre) / 2
     return Head(

@@ -108,7 +108,7 @@ class Torso:
         near = [np.abs(turn) < 220.0 for turn in turns]
         turn = np.concatenate([t[n] for t, n in zip(turns, near, strict=True)])
         owner = np.concatenate([used[n] for n in near])
-        return _delaunay(np.stack([turn / _DEGREES_A_MM, self.down[owner]], axis=1)), owner
+        return delaunay(np.stack([turn / _DEGREES_A_MM, self.down[owner]], axis=1)), owner
 
     @cached_property
     def _front(self) -> tuple[Delaunay, IntArray]:
@@ -116,13 +116,13 @@ class Torso:
         ahead = self.normals(self.rest)[:, 2] > 0.15
         x, y, z = self.rest.T
         used = np.flatnonzero(ahead & (y < -140.0) & (np.abs(x) < 150.0) & (z > -75.0))
-        return _delaunay(self.rest[used, :2]), used
+        return delaunay(self.rest[used, :2]), used
 
     def at(self, turn: FloatArray, down: FloatArray) -> csr_matrix:
         """(n, t) map to the points at places of the chart, (n,) each, from fine vertices."""
         turn = (np.ravel(turn) + 180.0) % 360.0 - 180.0
         places = np.stack([turn / _DEGREES_A_MM, np.ravel(down)], axis=1)
-        return _sampled(*self._chart, places, len(self.rest))
+        return sampled(*self._chart, places, len(self.rest))
 
     @cached_property
     def around_neck(self) -> csr_matrix:
@@ -132,7 +132,7 @@ class Torso:
 
     def before(self, x: FloatArray, y: FloatArray) -> csr_matrix:
         """(n, t) map to the points of chest and belly at x and y, mm on the average head."""
-        return _sampled(*self._front, np.stack([np.ravel(x), np.ravel(y)], axis=1), len(self.rest))
+        return sampled(*self._front, np.stack([np.ravel(x), np.ravel(y)], axis=1), len(self.rest))
 
 
 def find_torso(
@@ -216,13 +216,14 @@ def _mean_of_neighbours(faces: IntArray, count: int) -> csr_matrix:
     return (diags(1.0 / np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1.0)) @ matrix).tocsr()
 
 
-def _delaunay(points: FloatArray) -> Delaunay:
+def delaunay(points: FloatArray) -> Delaunay:
+    """Triangles between points (n, 2)."""
     from scipy.spatial import Delaunay
 
     return Delaunay(points)
 
 
-def _sampled(chart: Delaunay, owner: IntArray, places: FloatArray, count: int) -> csr_matrix:
+def sampled(chart: Delaunay, owner: IntArray, places: FloatArray, count: int) -> csr_matrix:
     """(n, count) barycentric map to places (n, 2) of a chart; the nearest point beyond it."""
     from scipy.sparse import csr_matrix
 
