@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.sparse import csr_matrix
 
+from pipeline.catalog.chart import Chart
 from pipeline.catalog.cloth import Mantle, Piece, made, tube
 from pipeline.catalog.fabrics import Fabric
 from pipeline.catalog.sweep import Body, cylinder, ellipsoid, join, ring_body, sweep, tube_body, wire
-from pipeline.catalog.torso import TURNS, delaunay, sampled
+from pipeline.catalog.torso import TURNS
 from pipeline.geometry import FloatArray, Material, Surface
 
 METALS: Mapping[str, Material] = {
@@ -66,11 +67,11 @@ def find_places(rest: FloatArray, attributes: Mapping[str, NDArray[np.float32]])
         outside & (np.abs(turn) < 75.0) & (y > -112.0) & (y < 5.0) & (attributes["ears"] < 0.02)
         & (np.hypot(x, z - _AXIS_Z) > 55.0)
     )  # fmt: skip
-    chart = delaunay(np.stack([1.2 * turn[used], y[used]], axis=1))
+    chart = Chart(np.stack([1.2 * turn[used], y[used]], axis=1), used, len(rest))
     places = np.stack([1.2 * _mask_turns().ravel(), _mask_heights().ravel()], axis=1)
     return Places(
         lobes, nearest(0.0, -60.0, 35.0), nearest(0.0, -98.0, 23.0),
-        cheeks, ears, sampled(chart, used, places, len(rest)),
+        cheeks, ears, chart.at(places),
     )  # fmt: skip
 
 

@@ -153,17 +153,20 @@ def cut(
     alone = kept[split] == (kept[split].sum(axis=1) == 1)[:, None]
     split = np.take_along_axis(split, (alone.argmax(axis=1)[:, None] + np.arange(3)) % 3, axis=1)
     sides = np.concatenate([split[:, [0, 1]], split[:, [0, 2]]])
-    keys = np.sort(sides, axis=1)
-    edges, place = np.unique(keys, axis=0, return_inverse=True)
+    low, high = sides.min(axis=1), sides.max(axis=1)
+    keys, place = np.unique(low * len(vertices) + high, return_inverse=True)
+    edges = np.stack(np.divmod(keys, len(vertices)), axis=1)
     place = len(vertices) + place.ravel().reshape(2, -1)
     first, second = inside[edges].T
     share = (first / (first - second))[:, None]
     b, c = place
     one = kept[split[:, 0]]
     tips = np.stack([split[:, 0], b, c], axis=1)[one]
-    low, high = np.stack([b, split[:, 1], split[:, 2]], 1)[~one], np.stack([b, split[:, 2], c], 1)
-    found = np.concatenate([whole, tips, low, high[~one]])
-    used, local = np.unique(found, return_inverse=True)
+    rest = [np.stack([b, split[:, 1], split[:, 2]], 1)[~one], np.stack([b, split[:, 2], c], 1)[~one]]
+    found = np.concatenate([whole, tips, *rest])
+    seen = np.zeros(len(vertices) + len(edges), bool)
+    seen[found] = True
+    used, local = np.flatnonzero(seen), (np.cumsum(seen) - 1)[found]
 
     def at(values: FloatArray) -> FloatArray:
         flat = values.reshape(len(values), -1)

@@ -65,6 +65,8 @@ _EARRINGS = {
 }  # fmt: skip
 _METALS = {"gold": 38, "silver": 36, "rose_gold": 6, "pearl": 10, "black": 4, "turquoise": 3, "red": 3}
 _CHILD_YEARS = 14.0
+#: So far under a jacket's edge there is something under it.
+_UNDER_MM = 45.0
 _BUTTONS = (
     Material((0.72, 0.71, 0.68), roughness=0.25), Material((0.02, 0.02, 0.022), roughness=0.25),
 )  # fmt: skip
@@ -177,10 +179,12 @@ def dress(clothes: Clothes, wardrobe: Wardrobe, skin: FloatArray, size: float) -
     drape = Drape(torso, skin[torso.rows], np.array(clothes.folds), size)
     found: dict[str, Surface] = {}
     if clothes.top == "jacket":
-        found |= _top(drape, clothes, clothes.under, clothes.under_fabric, "under_", flat=True)
-        found |= _jacket(drape, clothes)
+        low = -400.0 + 6.0 * clothes.depth
+        over = garments.jacket_inside(torso, low)
+        found |= _top(drape, clothes, clothes.under, clothes.under_fabric, "under_", over)
+        found |= _jacket(drape, clothes, over, low)
     else:
-        found |= _top(drape, clothes, clothes.top, clothes.fabric, "", flat=False)
+        found |= _top(drape, clothes, clothes.top, clothes.fabric)
     if clothes.scarf is not None:
         found["scarf"] = _scarf(drape, clothes, clothes.scarf)
     if clothes.headwear:
@@ -199,16 +203,22 @@ def dress(clothes: Clothes, wardrobe: Wardrobe, skin: FloatArray, size: float) -
 
 
 def _top(
-    drape: Drape, clothes: Clothes, kind: str, fabric: Fabric, name: str, flat: bool
+    drape: Drape,
+    clothes: Clothes,
+    kind: str,
+    fabric: Fabric,
+    name: str = "",
+    over: FloatArray | None = None,
 ) -> dict[str, Surface]:
-    """A shirt or jumper; `flat` under something else."""
+    """A shirt or jumper; under a jacket, which reaches `over` (t,) mm, flat and only its front."""
     shape = garments.CUTS[kind]
     line = garments.neckline(shape, clothes.depth, TURNS)
     inside = drape.torso.down - garments.neckline(shape, clothes.depth, drape.torso.turn)
-    ease = 1.5 if flat else shape.ease
-    if flat:
+    ease, seen = shape.ease, inside
+    if over is not None:
+        ease, seen = 1.5, np.minimum(inside, _UNDER_MM - over)
         drape = Drape(drape.torso, drape.skin, 0.25 * drape.folds, drape.size)
-    cloth, piece = garments.body(drape, inside, ease, shape.thickness)
+    cloth, piece = garments.body(drape, inside, ease, shape.thickness, seen)
     mantle, skin = Mantle(drape, cloth), Mantle(drape, drape.fine_skin)
     pieces = [piece]
     found = {}
@@ -258,11 +268,9 @@ def _scarf(drape: Drape, clothes: Clothes, fabric: Fabric) -> Surface:
     return made([low, high], fabric.material())
 
 
-def _jacket(drape: Drape, clothes: Clothes) -> dict[str, Surface]:
-    low = -400.0 + 6.0 * clothes.depth
-    inside = garments.jacket_inside(drape.torso, low)
+def _jacket(drape: Drape, clothes: Clothes, inside: FloatArray, low: float) -> dict[str, Surface]:
     stiff = Drape(drape.torso, drape.skin, 0.5 * drape.folds, drape.size)
-    cloth, piece = garments.body(stiff, inside, 10.0, 4.0)
+    cloth, piece = garments.body(stiff, inside, 10.0, 4.0, inside)
     skin, mantle = Mantle(drape, drape.fine_skin), Mantle(drape, cloth)
     line = np.full(len(TURNS), 40.0)
     collar = garments.collar(skin, mantle, line, 50.0, 24.0, 46.0, 8.0, 2.5, 0.5)

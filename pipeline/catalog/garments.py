@@ -59,11 +59,14 @@ def neckline(shape: Cut, depth: float, turn: FloatArray) -> FloatArray:
 
 
 def body(
-    drape: Drape, inside: FloatArray, ease: float, thickness: float
+    drape: Drape, inside: FloatArray, ease: float, thickness: float, seen: FloatArray
 ) -> tuple[FloatArray, Piece]:
-    """Cloth on the whole torso, (t, 3) mm, and the piece of it where `inside`, (t,), is positive."""
+    """Cloth `inside` a neckline as if on the whole torso, (t, 3) mm; the piece that can be `seen`.
+
+    Both (t,) mm, positive there.
+    """
     cloth = drape.cloth(inside, ease, thickness)
-    vertices, faces, (place,) = cut(cloth, drape.torso.fine_faces, inside, drape.torso.rest)
+    vertices, faces, (place,) = cut(cloth, drape.torso.fine_faces, seen, drape.torso.rest)
     return cloth, (vertices, faces, place)
 
 

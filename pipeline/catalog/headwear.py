@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, map_coordinates, maximum_filter
 from scipy.sparse import csr_matrix
 
+from pipeline.catalog.chart import Chart
 from pipeline.catalog.cloth import Piece, made, sheet, tube
 from pipeline.catalog.sweep import ellipsoid
-from pipeline.catalog.torso import delaunay, sampled, wavy
+from pipeline.catalog.torso import wavy
 from pipeline.geometry import FloatArray, Material, Surface
 
 #: The chart's middle on the average head, mm, and its nodes: degrees about the vertical, 0 in
@@ -60,10 +61,10 @@ def find_skull(rest: FloatArray, attributes: Mapping[str, NDArray[np.float32]]) 
     inner = (attributes["ears"] > 0.02) | (attributes["mouth_inside"] > 0.02)
     used = np.flatnonzero((rest[:, 1] > -60.0) & ~face & ~inner)
     turn, tilt = np.arctan2(x, z)[used], np.degrees(np.arctan2(np.hypot(x, z), y))[used]
-    chart = delaunay(np.stack([tilt * np.sin(turn), tilt * np.cos(turn)], axis=1))
+    flat = np.stack([tilt * np.sin(turn), tilt * np.cos(turn)], axis=1)
     turns, tilts = np.meshgrid(np.radians(_TURNS), _TILTS, indexing="ij")
     places = np.stack([(tilts * np.sin(turns)).ravel(), (tilts * np.cos(turns)).ravel()], axis=1)
-    to_nodes = sampled(chart, used, places, len(rest))
+    to_nodes = Chart(flat, used, len(rest)).at(places)
     head = np.flatnonzero((rest[:, 1] > -112.0) & (attributes["mouth_inside"] < 0.02))
     return Skull(to_nodes, to_nodes @ rest, head, rest[head])
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.catalog.chart import Chart
 from pipeline.catalog.subdivide import catmull_clark
 from pipeline.geometry import FloatArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
-    from scipy.spatial import Delaunay
 
 IntArray = NDArray[np.int64]
 
@@ -99,8 +99,8 @@ class Torso:
         return _normals(vertices, self.fine_faces, self._fine_corners)
 
     @cached_property
-    def _chart(self) -> tuple[Delaunay, IntArray]:
-        """Triangles in the plane (turn, down), and the fine vertex of each of its points."""
+    def _chart(self) -> Chart:
+        """Of fine vertices, over (turn, down)."""
         up = (self.rest - CENTRE) @ UPWARD
         used = np.flatnonzero((up < _NECK_ENDS_MM) & (self.down < _CHART_ENDS_MM))
         # Three quarters of a turn more on either side, so that it closes.
@@ -108,21 +108,21 @@ class Torso:
         near = [np.abs(turn) < 220.0 for turn in turns]
         turn = np.concatenate([t[n] for t, n in zip(turns, near, strict=True)])
         owner = np.concatenate([used[n] for n in near])
-        return delaunay(np.stack([turn / _DEGREES_A_MM, self.down[owner]], axis=1)), owner
+        places = np.stack([turn / _DEGREES_A_MM, self.down[owner]], axis=1)
+        return Chart(places, owner, len(self.rest))
 
     @cached_property
-    def _front(self) -> tuple[Delaunay, IntArray]:
-        """Triangles of chest and belly in the plane (x, y) of the average head."""
+    def _front(self) -> Chart:
+        """Of fine vertices of chest and belly, over (x, y) on the average head."""
         ahead = self.normals(self.rest)[:, 2] > 0.15
         x, y, z = self.rest.T
         used = np.flatnonzero(ahead & (y < -140.0) & (np.abs(x) < 150.0) & (z > -75.0))
-        return delaunay(self.rest[used, :2]), used
+        return Chart(self.rest[used, :2], used, len(self.rest))
 
     def at(self, turn: FloatArray, down: FloatArray) -> csr_matrix:
         """(n, t) map to the points at places of the chart, (n,) each, from fine vertices."""
         turn = (np.ravel(turn) + 180.0) % 360.0 - 180.0
-        places = np.stack([turn / _DEGREES_A_MM, np.ravel(down)], axis=1)
-        return sampled(*self._chart, places, len(self.rest))
+        return self._chart.at(np.stack([turn / _DEGREES_A_MM, np.ravel(down)], axis=1))
 
     @cached_property
     def around_neck(self) -> csr_matrix:
@@ -132,7 +132,7 @@ class Torso:
 
     def before(self, x: FloatArray, y: FloatArray) -> csr_matrix:
         """(n, t) map to the points of chest and belly at x and y, mm on the average head."""
-        return sampled(*self._front, np.stack([np.ravel(x), np.ravel(y)], axis=1), len(self.rest))
+        return self._front.at(np.stack([np.ravel(x), np.ravel(y)], axis=1))
 
 
 def find_torso(
@@ -214,30 +214,6 @@ def _mean_of_neighbours(faces: IntArray, count: int) -> csr_matrix:
     matrix = csr_matrix((np.ones(len(both)), both.T), (count, count))
     matrix.data[:] = 1.0
     return (diags(1.0 / np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1.0)) @ matrix).tocsr()
-
-
-def delaunay(points: FloatArray) -> Delaunay:
-    """Triangles between points (n, 2)."""
-    from scipy.spatial import Delaunay
-
-    return Delaunay(points)
-
-
-def sampled(chart: Delaunay, owner: IntArray, places: FloatArray, count: int) -> csr_matrix:
-    """(n, count) barycentric map to places (n, 2) of a chart; the nearest point beyond it."""
-    from scipy.sparse import csr_matrix
-
-    found = chart.find_simplex(places)
-    lost = np.flatnonzero(found < 0)
-    transform = chart.transform[found]
-    two = np.einsum("nij,nj->ni", transform[:, :2], places - transform[:, 2])
-    weights = np.column_stack([two, 1.0 - two.sum(axis=1)])
-    corners = owner[chart.simplices[found]]
-    for i in lost:
-        nearest = ((chart.points - places[i]) ** 2).sum(axis=1).argmin()
-        corners[i], weights[i] = owner[nearest], (1.0, 0.0, 0.0)
-    rows = np.repeat(np.arange(len(places)), 3)
-    return csr_matrix((weights.ravel(), (rows, corners.ravel())), (len(places), count))
 
 
 def wavy(points: FloatArray, size_mm: tuple[float, float, float], seed: int) -> FloatArray:
