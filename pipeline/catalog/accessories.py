@@ -122,7 +122,7 @@ def earrings(
             bodies.append(_ring(hang, across, radius, 0.9 + 0.6 * size))
             continue
         low = at - np.array([-1.5 * side, 9.0 + 20.0 * size, -1.0])
-        bodies.append(wire([at, at + (1.5 * side, -3.0, 0.5), low], 0.5, count=10, sides=6))
+        bodies.append(wire([at, at + (0.7 * side, -4.0, 0.4), low], 0.5, count=10, sides=6))
         axes = np.diag([2.6 + 1.5 * size, 2.6 + 1.5 * size, 5.0 + 3.0 * size])[:, [0, 2, 1]]
         bodies.append(ellipsoid(low, axes, rows=10, cols=16))
     return {"earrings": _jewel(join(bodies), METALS[metal])}

@@ -18,7 +18,7 @@ IntArray = NDArray[np.int64]
 Piece = tuple[FloatArray, IntArray, FloatArray]
 
 #: Cloth is no nearer to skin (mm).
-_LEAST_EASE_MM = 1.2
+_LEAST_EASE_MM = 2.0
 _DRAPE_STEPS = 14
 #: Within so many mm (of the chart) of its neckline cloth lies close; from there on it hangs.
 _CLOSE_MM = 40.0

@@ -258,14 +258,25 @@ def _hood(mantle: Mantle, line: FloatArray, seed: int) -> Piece:
 
 
 def _scarf(drape: Drape, clothes: Clothes, fabric: Fabric) -> Surface:
-    inside = drape.torso.down - 30.0
-    mantle = Mantle(drape, drape.cloth(inside, 8.0, 3.0))
+    """Two turns of a scarf; of a headscarf, which also covers the neck, they lie closer."""
+    turns = np.full(len(TURNS), 1.0)
     ahead = np.clip(np.cos(np.radians(TURNS)), 0.0, 1.0)
-    low = garments.roll(mantle, 58.0 + 14.0 * ahead, 26.0 + 6.0 * ahead, np.full(len(TURNS), 20.0),
-                        clothes.seed, 0.28)  # fmt: skip
-    high = garments.roll(mantle, 36.0 + 6.0 * ahead, np.full(len(TURNS), 22.0),
-                         np.full(len(TURNS), 18.0), clothes.seed + 2, 0.28)  # fmt: skip
-    return made([low, high], fabric.material())
+    pieces = []
+    if clothes.headwear == "headscarf":
+        inside = drape.torso.down + 30.0
+        cloth, neck = garments.body(drape, inside, 4.0, 2.0, 90.0 - drape.torso.down)
+        mantle, close = Mantle(drape, cloth), 0.7
+        pieces.append(neck)
+    else:
+        mantle, close = Mantle(drape, drape.cloth(drape.torso.down - 30.0, 8.0, 3.0)), 1.0
+    for at, wide, high, seed in (
+        (58.0 + 14.0 * ahead, 26.0 + 6.0 * ahead, 20.0 * turns, 0),
+        (36.0 + 6.0 * ahead, 22.0 * turns, 18.0 * turns, 2),
+    ):
+        pieces.append(
+            garments.roll(mantle, at, wide, close * high, clothes.seed + seed, 0.28)
+        )
+    return made(pieces, fabric.material())
 
 
 def _jacket(drape: Drape, clothes: Clothes, inside: FloatArray, low: float) -> dict[str, Surface]:

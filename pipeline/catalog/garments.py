@@ -26,7 +26,7 @@ class Cut:
     back: float
     point_deg: float = 0.0
     ease: float = 4.0
-    thickness: float = 1.2
+    thickness: float = 1.8
     rib: float = 0.0
 
 

@@ -263,8 +263,8 @@ def _headscarf(skull: Skull, skin: FloatArray, seed: int) -> Piece:
     places = [np.broadcast_to(np.arange(len(_AROUND))[:, None], tilt.shape), (tilt - 2.5) / 5.0]
     over = map_coordinates(grid, places, order=1, mode="nearest")
     flat = np.stack([np.sin(turn) * tilt, np.cos(turn) * tilt, np.zeros_like(tilt)], axis=-1)
-    noise = wavy(flat.reshape(-1, 3), (60.0, 14.0, 20.0), seed).reshape(tilt.shape)
-    lift = np.interp(share, [0.0, 0.06, 0.3, 1.0], [2.0, 4.5, 6.0, 8.0]) + 1.3 * noise
+    noise = wavy(flat.reshape(-1, 3), (40.0, 13.0, 20.0), seed).reshape(tilt.shape)
+    lift = np.interp(share, [0.0, 0.06, 0.3, 1.0], [2.0, 4.5, 6.0, 8.0]) + 2.0 * noise * np.clip(4.0 * share, 0.0, 1.0)
     lift[:, 0] = -2.0
     out = np.radians(tilt)
     ways = np.stack([np.sin(turn) * np.sin(out), np.cos(turn) * np.sin(out), np.cos(out)], axis=-1)

@@ -212,7 +212,13 @@ def _mean_of_neighbours(faces: IntArray, count: int) -> csr_matrix:
     sides = np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1).reshape(-1, 2)
     both = np.concatenate([sides, sides[:, ::-1]])
     matrix = csr_matrix((np.ones(len(both)), both.T), (count, count))
+    # Sides of two faces were counted twice. What hangs at a border stays there.
+    border = np.unique(matrix.nonzero()[0][matrix.data < 2.0])
     matrix.data[:] = 1.0
+    matrix = matrix.tolil()
+    for row in border:
+        matrix.rows[row], matrix.data[row] = [int(row)], [1.0]
+    matrix = matrix.tocsr()
     return (diags(1.0 / np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1.0)) @ matrix).tocsr()
 
 
