@@ -13,7 +13,16 @@ from scipy.sparse import csr_matrix
 from pipeline.catalog.chart import Chart
 from pipeline.catalog.cloth import Mantle, Piece, made, tube
 from pipeline.catalog.fabrics import Fabric
-from pipeline.catalog.sweep import Body, cylinder, ellipsoid, join, ring_body, sweep, tube_body, wire
+from pipeline.catalog.sweep import (
+    Body,
+    cylinder,
+    ellipsoid,
+    join,
+    ring_body,
+    sweep,
+    tube_body,
+    wire,
+)
 from pipeline.catalog.torso import TURNS
 from pipeline.geometry import FloatArray, Material, Surface
 
@@ -80,7 +89,7 @@ def _mask_turns() -> FloatArray:
 
 
 def _mask_heights() -> FloatArray:
-    """mm on the average head: from under the pads of glasses, falling to the cheeks, to the chin."""
+    """mm on the average head: from under the pads of glasses and the cheeks to the chin."""
     aside = np.abs(_MASK_TURNS)
     top = np.interp(aside, [0, 8, 16, 30, 58], [-27.0, -31.0, -43.0, -47.0, -46.0])
     low = np.interp(aside, [0, 20, 40, 58], [-109.0, -106.0, -94.0, -70.0])
@@ -122,7 +131,8 @@ def earrings(
             bodies.append(_ring(hang, across, radius, 0.9 + 0.6 * size))
             continue
         low = at - np.array([-1.5 * side, 9.0 + 20.0 * size, -1.0])
-        bodies.append(wire([at, at + (0.7 * side, -4.0, 0.4), low], 0.5, count=10, sides=6))
+        bend = at + np.array([0.7 * side, -4.0, 0.4])
+        bodies.append(wire([at, bend, low], 0.5, count=10, sides=6))
         axes = np.diag([2.6 + 1.5 * size, 2.6 + 1.5 * size, 5.0 + 3.0 * size])[:, [0, 2, 1]]
         bodies.append(ellipsoid(low, axes, rows=10, cols=16))
     return {"earrings": _jewel(join(bodies), METALS[metal])}
@@ -147,7 +157,9 @@ def necklace(mantle: Mantle, size: float, metal: str) -> Surface:
     return made(pieces, METALS[metal])
 
 
-def held(kind: str, color: Fabric, places: Places, skin: FloatArray, side: int) -> dict[str, Surface]:
+def held(
+    kind: str, color: Fabric, places: Places, skin: FloatArray, side: int
+) -> dict[str, Surface]:
     """A surgical 'mask', or a 'phone', 'mug' or 'microphone' in front of skin (n, 3) mm.
 
     side: 0 the left, 1 the right.
@@ -246,7 +258,10 @@ def _microphone(color: Fabric, places: Places, skin: FloatArray, side: int) -> d
     dark = Material((0.015, 0.015, 0.016), roughness=0.5)
     head = ellipsoid(ball, 24.0 * np.eye(3), rows=16, cols=28)
     grip = join(
-        [cylinder(ball + 28.0 * way, way, 22.0, 16.0), cylinder(ball + 125.0 * way, way, 15.0, 190.0)]
+        [
+            cylinder(ball + 28.0 * way, way, 22.0, 16.0),
+            cylinder(ball + 125.0 * way, way, 15.0, 190.0),
+        ]
     )
     steel = Material((0.35, 0.35, 0.36), metallic=1.0, roughness=0.45)
     return {"microphone": _jewel(head, steel), "grip": _jewel(grip, dark)}

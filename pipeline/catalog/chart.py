@@ -44,10 +44,9 @@ class Chart:
         point = places[:, None]
         whole = _cross(b - a, c - a)
         whole = np.where(np.abs(whole) < 1e-9, np.nan, whole)
-        shares = np.stack(
-            [_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)],
-            axis=-1,
-        ) / whole[..., None]  # fmt: skip
+        sides = ((b, c), (c, a), (a, b))
+        areas = [_cross(first - point, second - point) for first, second in sides]
+        shares = np.stack(areas, axis=-1) / whole[..., None]
         least = np.nan_to_num(shares.min(axis=2), nan=-np.inf)
         best = least.argmax(axis=1)
         rows = np.arange(len(places))

@@ -19,7 +19,6 @@ Piece = tuple[FloatArray, IntArray, FloatArray]
 
 #: Cloth is no nearer to skin (mm).
 _LEAST_EASE_MM = 2.0
-_DRAPE_STEPS = 14
 #: Within so many mm (of the chart) of its neckline cloth lies close; from there on it hangs.
 _CLOSE_MM = 40.0
 #: The one of `DOWNS` at the neck's root.
@@ -30,13 +29,15 @@ _ROOT = 8
 class Drape:
     """A person's torso, ready to be clothed. skin: (c, 3) mm, coarse vertices of the `Torso`.
 
-    folds: weights of the torso's fold fields. size: the person's, to the average.
+    folds: weights of the torso's fold fields. size: the person's, to the average. stiff: over how
+    many vertices cloth bridges hollows, squared.
     """
 
     torso: Torso
     skin: FloatArray
     folds: FloatArray
     size: float
+    stiff: int = 16
 
     @cached_property
     def fine_skin(self) -> FloatArray:
@@ -51,7 +52,7 @@ class Drape:
     def hung(self) -> FloatArray:
         """(t, 3) mm: as a membrane that bridges hollows and lies outside the skin."""
         normals, hung = self.torso.normals(self.skin), self.skin
-        for _ in range(_DRAPE_STEPS):
+        for _ in range(self.stiff):
             hung = self.torso.mean @ hung
             under = _LEAST_EASE_MM - ((hung - self.skin) * normals).sum(axis=1)
             hung = hung + normals * np.maximum(under, 0.0)[:, None]
@@ -162,7 +163,10 @@ def cut(
     b, c = place
     one = kept[split[:, 0]]
     tips = np.stack([split[:, 0], b, c], axis=1)[one]
-    rest = [np.stack([b, split[:, 1], split[:, 2]], 1)[~one], np.stack([b, split[:, 2], c], 1)[~one]]
+    rest = [
+        np.stack([b, split[:, 1], split[:, 2]], 1)[~one],
+        np.stack([b, split[:, 2], c], 1)[~one],
+    ]
     found = np.concatenate([whole, tips, *rest])
     seen = np.zeros(len(vertices) + len(edges), bool)
     seen[found] = True
@@ -210,9 +214,9 @@ def sheet(grid: FloatArray, thickness: float, closed: bool = False) -> Body:
     top, bottom = index
     faces = [
         np.stack([top[:-1, :-1], top[1:, :-1], top[1:, 1:], top[:-1, 1:]], -1).reshape(-1, 4),
-        np.stack(
-            [bottom[:-1, :-1], bottom[:-1, 1:], bottom[1:, 1:], bottom[1:, :-1]], -1
-        ).reshape(-1, 4),
+        np.stack([bottom[:-1, :-1], bottom[:-1, 1:], bottom[1:, 1:], bottom[1:, :-1]], -1).reshape(
+            -1, 4
+        ),
         quads(bottom[:, 0], top[:, 0]),
         quads(top[:, -1], bottom[:, -1]),
     ]

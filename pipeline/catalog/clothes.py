@@ -63,7 +63,15 @@ _EARRINGS = {
     "": (93, 48, 85), "studs": (2, 26, 11), "hoops": (1, 14, 2), "drops": (0, 12, 2),
     "stud": (4, 0, 0),
 }  # fmt: skip
-_METALS = {"gold": 38, "silver": 36, "rose_gold": 6, "pearl": 10, "black": 4, "turquoise": 3, "red": 3}
+_METALS = {
+    "gold": 38,
+    "silver": 36,
+    "rose_gold": 6,
+    "pearl": 10,
+    "black": 4,
+    "turquoise": 3,
+    "red": 3,
+}
 _CHILD_YEARS = 14.0
 #: So far under a jacket's edge there is something under it.
 _UNDER_MM = 45.0
@@ -145,11 +153,11 @@ def _thing(rng: np.random.Generator, held: str) -> Fabric:
 
 
 def hidden_hair(clothes: Clothes, rest: FloatArray) -> NDArray[np.float32]:
-    """(n,) 0..1: how much of the hair rooted at `rest`, (n, 3) mm on the average head, is hidden."""
+    """(n,) 0..1: how much of the hair rooted at `rest`, (n, 3) mm at rest, is hidden."""
     return hidden_share(clothes.headwear, np.asarray(rest, np.float64))
 
 
-def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
+def _pick(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
     chances = np.array(list(weights.values()), float)
     return list(weights)[int(rng.choice(len(weights), p=chances / chances.sum()))]
 
@@ -173,7 +181,9 @@ def find_wardrobe(
     )  # fmt: skip
 
 
-def dress(clothes: Clothes, wardrobe: Wardrobe, skin: FloatArray, size: float) -> dict[str, Surface]:
+def dress(
+    clothes: Clothes, wardrobe: Wardrobe, skin: FloatArray, size: float
+) -> dict[str, Surface]:
     """What is worn on skin (n, 3) mm: surfaces, named `WORN` and what they are."""
     torso = wardrobe.torso
     drape = Drape(torso, skin[torso.rows], np.array(clothes.folds), size)
@@ -273,14 +283,12 @@ def _scarf(drape: Drape, clothes: Clothes, fabric: Fabric) -> Surface:
         (58.0 + 14.0 * ahead, 26.0 + 6.0 * ahead, 20.0 * turns, 0),
         (36.0 + 6.0 * ahead, 22.0 * turns, 18.0 * turns, 2),
     ):
-        pieces.append(
-            garments.roll(mantle, at, wide, close * high, clothes.seed + seed, 0.28)
-        )
+        pieces.append(garments.roll(mantle, at, wide, close * high, clothes.seed + seed, 0.28))
     return made(pieces, fabric.material())
 
 
 def _jacket(drape: Drape, clothes: Clothes, inside: FloatArray, low: float) -> dict[str, Surface]:
-    stiff = Drape(drape.torso, drape.skin, 0.5 * drape.folds, drape.size)
+    stiff = Drape(drape.torso, drape.skin, 0.4 * drape.folds, drape.size, stiff=70)
     cloth, piece = garments.body(stiff, inside, 10.0, 4.0, inside)
     skin, mantle = Mantle(drape, drape.fine_skin), Mantle(drape, cloth)
     line = np.full(len(TURNS), 40.0)

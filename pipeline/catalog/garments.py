@@ -12,7 +12,6 @@ from pipeline.catalog.torso import TURNS, Torso, wavy
 from pipeline.geometry import FloatArray
 
 
-
 @dataclass(frozen=True)
 class Cut:
     """How a top is cut.
@@ -41,8 +40,6 @@ CUTS = {
     "sweater": Cut(44.0, 41.0, 36.0, ease=6.0, thickness=3.0, rib=24.0),
     "hoodie": Cut(64.0, 42.0, 38.0, 75.0, ease=7.0, thickness=3.0, rib=8.0),
 }
-_JACKET_EASE_MM = 9.0
-_JACKET_MM = 3.0
 
 
 def neckline(shape: Cut, depth: float, turn: FloatArray) -> FloatArray:
@@ -78,10 +75,11 @@ def rib(mantle: Mantle, line: FloatArray, width: float, thickness: float) -> Pie
     steps = np.array(
         [4.0, -0.4, -1.0, -0.7, 0.5, 2.5, 0.35 * width, 0.7 * width, width - 1.5, width, width + 1]
     )
-    heights = np.array([-thickness - 2.0, -thickness - 1.0, -0.2, 0.9, 1.5, 1.6, 1.7, 1.7, 1.5, 0.9,
-                        -0.6])  # fmt: skip
+    outside = np.array([-0.2, 0.9, 1.5, 1.6, 1.7, 1.7, 1.5, 0.9, -0.6]) * (0.5 + 0.25 * thickness)
+    # Heights are measured aslant of most skin, hence the half more.
+    heights = np.concatenate([[-1.5 * thickness - 3.0, -1.5 * thickness - 1.5], outside])
     down = line[:, None] + wide[:, None] * steps
-    vertices, faces = tube(mantle.above(down, heights * (0.5 + 0.25 * thickness)))
+    vertices, faces = tube(mantle.above(down, heights))
     # Ribs run square to the band: the pattern's first axis follows it, the second crosses it.
     along = np.broadcast_to(np.radians(TURNS)[:, None] * 56.0, down.shape)
     return vertices, faces, _places(along, np.broadcast_to(steps, down.shape))
@@ -102,7 +100,7 @@ def collar(
     """
     away = np.abs(TURNS)
     ahead = np.clip(1.0 - (away - gap_deg) / 75.0, 0.0, 1.0)
-    out, up = (a[:, 0] for a in skin.out_up(np.minimum(line, 42.0)[:, None]))
+    up = skin.out_up(np.minimum(line, 42.0)[:, None])[1][:, 0]
     height = stand * (1.0 - 0.22 * ahead)
     share = np.array([0.0, 0.3, 0.6, 0.85, 1.0])
     ups = up[:, None] - 3.0 + (height[:, None] + 3.0) * share

@@ -24,7 +24,7 @@ _TILTS = np.arange(0.0, 114.0, 3.0)
 #: Lower edge before the forehead, above the ears and behind, mm on the average head, where brows
 #: reach up to 23 and ears to 4. Temples rest below all of them.
 EDGES: Mapping[str, tuple[float, float, float]] = {
-    "cap": (48.0, 22.0, -8.0),
+    "cap": (51.0, 22.0, -8.0),
     "beanie": (46.0, 17.0, -14.0),
     "hat": (50.0, 25.0, -2.0),
     "headband": (48.0, 19.0, -12.0),
@@ -49,8 +49,11 @@ class Skull:
     def edge(self, turn: FloatArray, height: FloatArray) -> FloatArray:
         """Degrees from straight up at which the skull is at `height` mm, each (turns,)."""
         heights = -self.rest.reshape(len(_TURNS), len(_TILTS), 3)[..., 1]
-        found = [np.interp(-h, np.maximum.accumulate(column), _TILTS)
-                 for h, column in zip(np.interp(_TURNS, turn, height), heights, strict=True)]  # fmt: skip
+        asked = np.interp(_TURNS, turn, height)
+        found = [
+            np.interp(-h, np.maximum.accumulate(column), _TILTS)
+            for h, column in zip(asked, heights, strict=True)
+        ]
         return np.asarray(found)
 
 
@@ -89,7 +92,10 @@ class Dome:
         rows = np.broadcast_to(np.arange(len(_TURNS))[:, None], tilt.shape)
         places = [rows, tilt / (_TILTS[1] - _TILTS[0])]
         ways = np.stack(
-            [map_coordinates(self._ways[..., i], places, order=1, mode="nearest") for i in range(3)],
+            [
+                map_coordinates(self._ways[..., i], places, order=1, mode="nearest")
+                for i in range(3)
+            ],
             axis=-1,
         )
         reach = map_coordinates(self._reach, places, order=1, mode="nearest")
@@ -173,7 +179,7 @@ def _cap(dome: Dome, edge: FloatArray) -> list[Piece]:
     base = dome.at(edge[:, None], _ROOM_MM - 3.0)[front]
     aside = np.abs(_TURNS[front, None]) / 67.0
     length = 70.0 * (1.0 - aside**2) ** 0.55 * out
-    brim = base + length[..., None] * np.array([0.0, -0.16, 1.0])
+    brim = base + length[..., None] * np.array([0.0, -0.06, 1.0])
     brim[..., 1] -= 7.0 * aside**2 * out + 1.5
     body = sheet(brim, 3.0)
     place = np.concatenate([brim.reshape(-1, 3)] * 2)
@@ -264,7 +270,9 @@ def _headscarf(skull: Skull, skin: FloatArray, seed: int) -> Piece:
     over = map_coordinates(grid, places, order=1, mode="nearest")
     flat = np.stack([np.sin(turn) * tilt, np.cos(turn) * tilt, np.zeros_like(tilt)], axis=-1)
     noise = wavy(flat.reshape(-1, 3), (40.0, 13.0, 20.0), seed).reshape(tilt.shape)
-    lift = np.interp(share, [0.0, 0.06, 0.3, 1.0], [2.0, 4.5, 6.0, 8.0]) + 2.0 * noise * np.clip(4.0 * share, 0.0, 1.0)
+    lift = np.interp(share, [0.0, 0.06, 0.3, 1.0], [2.0, 4.5, 6.0, 8.0]) + 2.0 * noise * np.clip(
+        4.0 * share, 0.0, 1.0
+    )
     lift[:, 0] = -2.0
     out = np.radians(tilt)
     ways = np.stack([np.sin(turn) * np.sin(out), np.cos(turn) * np.sin(out), np.cos(out)], axis=-1)

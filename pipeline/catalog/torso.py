@@ -1,10 +1,10 @@
 """Neck, shoulders and chest of the parametric head, as what clothes lie on.
 
 One map serves all people: which of the skin's vertices it uses, a finer mesh of the same surface
-drawn on beyond where the skin ends, and a chart of it. The chart is a funnel about the neck: `turn`,
-degrees about the neck's axis, 0 in front and 90 to the subject's left, and `down`, mm along a cone
-of 45 degrees that opens downwards, 0 on the neck and growing over shoulders, chest and back. Over
-that cone neck and shoulders are a height field: `rise`, mm.
+drawn on beyond where the skin ends, and a chart of it. The chart is a funnel about the neck:
+`turn`, degrees about the neck's axis, 0 in front and 90 to the subject's left, and `down`, mm along
+a cone of 45 degrees that opens downwards, 0 on the neck and growing over shoulders, chest and back.
+Over that cone neck and shoulders are a height field: `rise`, mm.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,8 +30,8 @@ IntArray = NDArray[np.int64]
 #: On the average head (mm): where the neck's axis meets the plane through the pit above the
 #: breastbone and the seventh vertebra of the neck; directions to the front in it, and up.
 CENTRE = np.array([0.0, -165.0, -100.0])
-FORWARD = np.array([0.0, -0.30, 0.954])
-UPWARD = np.array([0.0, 0.954, 0.30])
+FORWARD = np.array([0.0, -0.30, 0.954]) / np.hypot(0.30, 0.954)
+UPWARD = np.array([0.0, 0.954, 0.30]) / np.hypot(0.30, 0.954)
 #: Above this over that plane the skin is chin and jaw.
 _NECK_ENDS_MM = 64.0
 _CHART_ENDS_MM = 185.0
@@ -179,11 +180,13 @@ def _drawn_on(
     shifts = (way[None] * _DRAWN_ON_MM[:, None, None]).reshape(-1, 3)
     steps = len(_DRAWN_ON_MM)
     # Index of each border vertex at each step, the mesh's own first.
-    index = np.concatenate([ends[None], len(rest) + np.arange(steps * len(ends)).reshape(steps, -1)])
+    index = np.concatenate(
+        [ends[None], len(rest) + np.arange(steps * len(ends)).reshape(steps, -1)]
+    )
     a, b = (np.searchsorted(ends, border[:, i]) for i in (0, 1))
     more = [
         np.stack([upper[b], upper[a], lower[a], lower[b]], axis=1)
-        for upper, lower in zip(index[:-1], index[1:], strict=True)
+        for upper, lower in pairwise(index)
     ]
     shift = np.concatenate([np.zeros_like(rest), shifts])
     return (
