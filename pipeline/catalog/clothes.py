@@ -14,6 +14,9 @@ Shares of all people (of tops, by what is visible below a portrait's chin):
 | crew sweater | 11% | 14% | | necklace | women 14%, men 5% |
 | hoodie | 9% | 14% | | something held before the face | 3% |
 | jacket | 8% | 0% | | | |
+
+Scarves, hats and jewels of children are those of adults or fewer; a necklace is seen only with a
+T-shirt, a V-neck, a scoop or an open shirt.
 """
 
 from __future__ import annotations

@@ -273,6 +273,9 @@ def _headscarf(skull: Skull, skin: FloatArray, seed: int) -> Piece:
     lift = np.interp(share, [0.0, 0.06, 0.3, 1.0], [2.0, 4.5, 6.0, 8.0]) + 2.0 * noise * np.clip(
         4.0 * share, 0.0, 1.0
     )
+    # Ears and the ends of temples have room under it.
+    aside = np.exp(-(((np.abs(_AROUND)[:, None] - 92.0) / 30.0) ** 2))
+    lift += 9.0 * aside * np.exp(-(((tilt - 112.0) / 26.0) ** 2))
     lift[:, 0] = -2.0
     out = np.radians(tilt)
     ways = np.stack([np.sin(turn) * np.sin(out), np.cos(turn) * np.sin(out), np.cos(out)], axis=-1)
