@@ -155,7 +155,7 @@ def _thing(rng: np.random.Generator, held: str) -> Fabric:
     return Fabric(chosen if held == "mask" else color, roughness=0.9, sheen=0.15)
 
 
-def hidden_hair(clothes: Clothes, rest: FloatArray) -> NDArray[np.float32]:
+def hidden_hair(clothes: Clothes, rest: NDArray[np.floating]) -> NDArray[np.float32]:
     """(n,) 0..1: how much of the hair rooted at `rest`, (n, 3) mm at rest, is hidden."""
     return hidden_share(clothes.headwear, np.asarray(rest, np.float64))
 

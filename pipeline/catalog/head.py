@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.catalog import eyes, teeth
-from pipeline.catalog.clothes import Wardrobe, dress, find_wardrobe
+from pipeline.catalog.clothes import Wardrobe, dress, find_wardrobe, hidden_hair
 from pipeline.catalog.data import data_path
 from pipeline.catalog.hair import grow
 from pipeline.catalog.mouth import Lips, find_lips
@@ -321,6 +321,7 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
     used, matrix, faces = model.tongue
     surfaces["tongue"] = Surface(matrix @ coarse[used], faces)
     surfaces |= dress(who.clothes, model.wardrobe, skin, who.size)
+    hidden = hidden_hair(who.clothes, model.attributes["rest"]) if who.clothes.headwear else None
     nodes = model.anchors(skin)
     middle = (balls["left"].centre + balls["right"].centre) / 2
     return Head(
@@ -330,5 +331,5 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
         eye_left=balls["left"].centre,
         eye_right=balls["right"].centre,
         appearance=who.appearance,
-        hair=grow(who.hair, surfaces["skin"], middle, who.appearance),
+        hair=grow(who.hair, surfaces["skin"], middle, who.appearance, hidden),
     )

@@ -276,6 +276,9 @@ def _headscarf(skull: Skull, skin: FloatArray, seed: int) -> Piece:
     # Ears and the ends of temples have room under it.
     aside = np.exp(-(((np.abs(_AROUND)[:, None] - 92.0) / 30.0) ** 2))
     lift += 9.0 * aside * np.exp(-(((tilt - 112.0) / 26.0) ** 2))
+    # It falls from the jaw, and so meets what covers the neck.
+    under = np.clip(-np.cos(turn), 0.0, 1.0)
+    lift += 16.0 * under * np.exp(-(((tilt - 100.0) / 24.0) ** 2))
     lift[:, 0] = -2.0
     out = np.radians(tilt)
     ways = np.stack([np.sin(turn) * np.sin(out), np.cos(turn) * np.sin(out), np.cos(out)], axis=-1)
