@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.geometry import TEMPLE_PARTS, Anchors, Eyewear, FloatArray, Head, Surface
+from pipeline.geometry import TEMPLE_PARTS, WORN, Anchors, Eyewear, FloatArray, Head, Surface
 from pipeline.settle import Seat, beside, rest_nodes, settle
 from pipeline.skin import SkinSurface
 from pipeline.spec import FitLimits, WearLimits, WearSpec
@@ -188,7 +188,7 @@ def _vertex_distance(
     middle = apply(pose, lens.middle())
     around = _PUPIL_MM * np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
     least = float(skin.clearance(middle + around, _BACK).min())
-    others = [s for name, s in head.surfaces.items() if not name.startswith("skin")]
+    others = [s for name, s in head.surfaces.items() if not name.startswith(("skin", WORN))]
     for surface in others:
         met = heights_at(np.asarray(surface.vertices)[surface.triangles()], *middle[:2])
         least = min(least, float(middle[2] - met.max(initial=-np.inf)))

@@ -31,6 +31,15 @@ LENS_PARTS = ("lens_left", "lens_right")
 TEMPLE_PARTS = ("temple_left", "temple_right")
 
 
+#: Names of surfaces that a head wears (clothes, hats, jewels) begin with it.
+WORN = "worn_"
+
+Pattern = Literal[
+    "", "gradient", "two_tone", "tortoise",
+    "stripes", "pinstripes", "checks", "print", "heather", "denim", "knit", "ribs",
+]  # fmt: skip
+
+
 @dataclass(frozen=True, eq=False)
 class Material:
     """Metallic-roughness description of a surface, as in glTF 2.0.
@@ -40,7 +49,9 @@ class Material:
     on top, multiplied by `base_color` and placed by the surface's `uv`.
 
     pattern: how `base_color` passes into `second_color`: downward ('gradient', 'two_tone', by the
-    attribute `height`, 1 at the top) or in blotches ('tortoise', by `place`, in mm).
+    attribute `height`, 1 at the top), in blotches ('tortoise', by `place`, in mm) or, on cloth, in
+    one of its patterns, which repeat every `period_mm` of `place`. sheen: 0..1, of fibres that
+    stand off cloth.
     reflectance: of one face of a lens at normal incidence, by colour, instead of the bare
     material's: a coating. smudges: 0..1, of a lens that was touched and not wiped.
     """
@@ -51,7 +62,9 @@ class Material:
     transmission: float = 0.0
     ior: float = 1.5
     texture: NDArray[np.uint8] | None = None
-    pattern: Literal["", "gradient", "two_tone", "tortoise"] = ""
+    pattern: Pattern = ""
+    period_mm: float = 0.0
+    sheen: float = 0.0
     second_color: RGB = (0.0, 0.0, 0.0)
     reflectance: RGB | None = None
     smudges: float = 0.0

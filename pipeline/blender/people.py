@@ -5,8 +5,9 @@ from __future__ import annotations
 import bpy
 
 from pipeline.blender import eyes, skin
+from pipeline.blender.cloth import worn
 from pipeline.blender.shading import principled
-from pipeline.geometry import RGB, Head, Material, Surface
+from pipeline.geometry import RGB, WORN, Head, Material, Surface
 
 _PLAIN_SKIN = Material(base_color=(0.46, 0.25, 0.17), roughness=0.5)
 
@@ -14,6 +15,8 @@ _PLAIN_SKIN = Material(base_color=(0.46, 0.25, 0.17), roughness=0.5)
 def material(name: str, surface: Surface, head: Head) -> bpy.types.Material:
     """The material of a head's surface: its own, or that of its kind."""
     who = head.appearance
+    if name.startswith(WORN):
+        return worn(name, surface.material or Material())
     if who is None or surface.material is not None:
         colored = "color" in surface.attributes
         return principled(name, surface.material or _PLAIN_SKIN, colored)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.catalog import complexion, eyes, teeth
+from pipeline.catalog.clothes import Wardrobe, dress, find_wardrobe, hidden_hair
 from pipeline.catalog.data import data_path
 from pipeline.catalog.hair import grow
 from pipeline.catalog.mouth import Lips, find_lips
@@ -91,6 +92,7 @@ class _Model:
     lids: Mapping[str, NDArray[np.int64]]
     tongue: tuple[NDArray[np.int64], csr_matrix, NDArray[np.int64]]
     lips: Lips
+    wardrobe: Wardrobe
     helpers: Mapping[str, NDArray[np.int64]]
     attributes: Mapping[str, NDArray[np.float32]]
     anchor_vertices: NDArray[np.int64]
@@ -194,6 +196,7 @@ def _model() -> _Model:
             lids=lids,
             tongue=_read_tongue(file),
             lips=lips,
+            wardrobe=find_wardrobe(fine_faces, attributes["rest"].astype(float), attributes),
             helpers=helpers,
             attributes=attributes,
             anchor_vertices=file["anchor_vertices"].astype(np.int64),
@@ -319,6 +322,7 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
       attributes as in `pipeline.catalog.eyes`
     - 'lashes': ribbons, quads; 'teeth': quads, attributes as in `pipeline.catalog.teeth`;
       'tongue': quads
+    - what it wears, each with its material; see `pipeline.catalog.clothes`
 
     Vertices are float64, faces int64, attributes float32. `Head.name` is the person's name.
     Raises AssetError for an unknown expression or a missing data file.
@@ -348,6 +352,8 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
     surfaces["teeth"] = _teeth(model, neutral - origin, coarse)
     used, matrix, faces = model.tongue
     surfaces["tongue"] = Surface(matrix @ coarse[used], faces)
+    surfaces |= dress(who.clothes, model.wardrobe, skin, who.size)
+    hidden = hidden_hair(who.clothes, model.attributes["rest"]) if who.clothes.headwear else None
     nodes = model.anchors(skin)
     middle = (balls["left"].centre + balls["right"].centre) / 2
     return Head(
@@ -357,5 +363,5 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
         eye_left=balls["left"].centre,
         eye_right=balls["right"].centre,
         appearance=who.appearance,
-        hair=grow(who.hair, surfaces["skin"], middle, who.appearance),
+        hair=grow(who.hair, surfaces["skin"], middle, who.appearance, hidden),
     )

@@ -9,6 +9,7 @@ from enum import IntEnum
 import numpy as np
 
 from pipeline.catalog.appearance import draw_appearance
+from pipeline.catalog.clothes import Clothes, draw_clothes
 from pipeline.catalog.hairstyles import Hair, draw_hair
 from pipeline.geometry import Appearance
 
@@ -139,6 +140,7 @@ class _Stream(IntEnum):
     TONE = 1
     APPEARANCE = 2
     HAIR = 3
+    CLOTHES = 4
 
 
 # Tone is the rank of a score among all people, so that it is uniform: ancestry's usual tone (0
@@ -171,6 +173,7 @@ class Person:
     details: tuple[tuple[str, float], ...]
     appearance: Appearance
     hair: Hair
+    clothes: Clothes
 
     @property
     def name(self) -> str:
@@ -203,6 +206,7 @@ def person(k: int) -> Person:
         details=_draw_details(rng),
         appearance=draw_appearance(_stream(k, _Stream.APPEARANCE), age, tone, sex),
         hair=draw_hair(_stream(k, _Stream.HAIR), age, sex, ancestry),
+        clothes=draw_clothes(_stream(k, _Stream.CLOTHES), age, sex),
     )
 
 
