@@ -135,12 +135,11 @@ class Appearance:
     usual blood. `skin` and `lips` are the mean colours of these; `flushed`, `sallow` and `tired`
     those of skin with more blood (cheeks), less of it (forehead) and with stale blood and more
     melanin (under the eyes). iris_kind is one of brown, hazel, green, blue, grey.
-    `brow` and `hair` are the hair's own colours, grey mixed in; grey: 0..1 share of grey hairs.
+    `hair` and `grey_hair` are colours of hairs; grey: 0..1, the share of grey ones.
 
-    brow_density: 0..1. stubble: 0..1, shaven scalp showing hair. beard_shadow: 0..1, of a man
-    who has shaved. freckles: 0..1, also spots of age. moles: 0..1, how many. oil: 0..1 dry to
-    oily skin. lines: 0..1, depth of wrinkles. pupil_mm: its diameter. sclera, teeth: colours.
-    seed: of what is strewn over the skin.
+    beard_shadow: 0..1, of a man who has shaved. freckles: 0..1, also spots of age. moles: 0..1, how
+    many. oil: 0..1 dry to oily skin. lines: 0..1, depth of wrinkles. pupil_mm: its diameter.
+    sclera, teeth: colours. seed: of what is strewn over the skin.
     """
 
     age: float
@@ -153,11 +152,9 @@ class Appearance:
     lips: RGB
     iris: RGB
     iris_kind: str
-    brow: RGB
     hair: RGB
+    grey_hair: RGB
     grey: float
-    brow_density: float
-    stubble: float
     beard_shadow: float
     freckles: float
     moles: float

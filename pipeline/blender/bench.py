@@ -33,6 +33,7 @@ from pipeline.worker import Worker
 #: Samples per pixel of what errors are measured against.
 REFERENCE_SPP = 1024
 
+
 @dataclass(frozen=True)
 class Plan:
     """Which samples of the scene's seed 0 are measured, and how.

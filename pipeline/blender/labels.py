@@ -74,9 +74,7 @@ def _draw(grid: UInt8, corners: FloatArray) -> None:
         cv2.fillConvexPoly(grid, triangle, 1)
 
 
-def render_coverage(
-    built: BuiltScene, hide_head: bool = False
-) -> tuple[Coverage, Mask]:
+def render_coverage(built: BuiltScene, hide_head: bool = False) -> tuple[Coverage, Mask]:
     """Coverage of the eyewear's parts, and its silhouette (h, w).
 
     The silhouette is the pixels in which a camera ray of the picture can meet the eyewear.
@@ -111,8 +109,10 @@ def render_coverage(
 def _material(built: BuiltScene, name: str) -> bpy.types.Material:
     dark: RGB = (0.0, 0.0, 0.0)
     if name not in LENS_PARTS:
-        high, low = ((0.0, _HIGH + 1, 0.0), (0.0, 1.0, 0.0)) if name in TEMPLE_PARTS else (
-            (_HIGH + 1, 0.0, 0.0), (1.0, 0.0, 0.0)
+        high, low = (
+            ((0.0, _HIGH + 1, 0.0), (0.0, 1.0, 0.0))
+            if name in TEMPLE_PARTS
+            else ((_HIGH + 1, 0.0, 0.0), (1.0, 0.0, 0.0))
         )
         return shading.label(f"label_{name}", high, low)
     count = 1.0 if name == "lens_left" else _HIGH

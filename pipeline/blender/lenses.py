@@ -53,9 +53,7 @@ def _no_reflection(built: BuiltScene, rendering: Rendering) -> Extra:
             shading.show_reflections(material, True)
 
 
-def _sunglasses(
-    built: BuiltScene, face: FaceLayer, rendering: Rendering, index: int
-) -> Extra:
+def _sunglasses(built: BuiltScene, face: FaceLayer, rendering: Rendering, index: int) -> Extra:
     """`all` with dark lenses of the same form; `all` itself where they are dark, or there are none.
 
     index: of the sample, which decides the finish.

@@ -25,7 +25,7 @@ def material(name: str, surface: Surface, head: Head) -> bpy.types.Material:
     if name == "eye_rims":
         return eyes.wet_flesh(name)
     if name == "lashes":
-        dark: RGB = (0.5 * who.brow[0], 0.5 * who.brow[1], 0.5 * who.brow[2])
+        dark: RGB = (0.4 * who.hair[0], 0.4 * who.hair[1], 0.4 * who.hair[2])
         return principled(name, Material(base_color=dark, roughness=0.7))
     if name == "teeth":
         return eyes.teeth(name, who)

@@ -124,9 +124,7 @@ def wear(portrait: Portrait, parts: Mapping[str, Surface]) -> BuiltScene:
         )
         for name, surface in parts.items()
     }
-    lenses = {
-        name: parts[name].material or Material() for name in LENS_PARTS if name in parts
-    }
+    lenses = {name: parts[name].material or Material() for name in LENS_PARTS if name in parts}
     starts = np.cumsum([0, *(len(surface.vertices) for surface in parts.values())])[:-1]
     return BuiltScene(
         portrait=portrait,

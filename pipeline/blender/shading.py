@@ -91,9 +91,7 @@ def label(
         bent = shader.node(
             "ShaderNodeBsdfRefraction", {"Color": (1.0, 1.0, 1.0), "Roughness": 0.0, "IOR": ior}
         )
-        surface = shader.node(
-            "ShaderNodeAddShader", {0: surface, 1: bent.outputs[0]}
-        ).outputs[0]
+        surface = shader.node("ShaderNodeAddShader", {0: surface, 1: bent.outputs[0]}).outputs[0]
     return _glowing(shader, surface)
 
 
@@ -103,9 +101,7 @@ def _glowing(shader: Shader, surface: Any) -> bpy.types.Material:
     return shader.finish(surface)
 
 
-def principled(
-    name: str, material: Material, vertex_colors: bool = False
-) -> bpy.types.Material:
+def principled(name: str, material: Material, vertex_colors: bool = False) -> bpy.types.Material:
     """Metallic-roughness material, with its texture or else the vertices' own attribute `color`."""
     shader = Shader(name)
     color = _textured(shader, material, material.base_color)
@@ -227,9 +223,7 @@ def lens(name: str, material: Material, caustics: bool = False) -> bpy.types.Mat
     pane = shader.node(
         "ShaderNodeBsdfTransparent", {"Color": shader.mix(1.0, tint, through, "MULTIPLY")}
     )
-    mixed = shader.node(
-        "ShaderNodeMixShader", {0: _to_light(shader), 1: glass, 2: pane.outputs[0]}
-    )
+    mixed = shader.node("ShaderNodeMixShader", {0: _to_light(shader), 1: glass, 2: pane.outputs[0]})
     return shader.finish(mixed.outputs[0])
 
 
@@ -270,9 +264,7 @@ def _film(shader: Shader, material: Material) -> Any:
     place = shader.attribute("place")["Vector"]
 
     def noise(scale: float, low: float, high: float) -> Any:
-        found = shader.node(
-            "ShaderNodeTexNoise", {"Vector": place, "Scale": scale, "Detail": 3.0}
-        )
+        found = shader.node("ShaderNodeTexNoise", {"Vector": place, "Scale": scale, "Detail": 3.0})
         return shader.ramp(found.outputs[0], low, high)
 
     touched = shader.math("MULTIPLY", noise(_SMUDGES_A_MM, 0.5, 0.72), _SMUDGE)

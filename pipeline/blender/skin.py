@@ -29,12 +29,11 @@ def skin(name: str, who: Appearance) -> bpy.types.Material:
     rest = shader.attribute("rest")["Vector"]
     mouth = shader.attribute("mouth_inside")["Fac"]
     grain = noise(shader, rest, scale=_PORES_A_MM, detail=2.0)
-    scalp = _hair_share(shader, grain)
+    hairy = _undergrowth(shader, grain)
     color = _spotted(shader, who, rest, _grained(shader, grain))
-    color = shader.mix(scalp, color, who.hair)
-    color = shader.mix(_brow_share(shader, who, grain), color, who.brow)
+    color = shader.mix(hairy, color, shader.mix(who.grey, who.hair, who.grey_hair))
     color = shader.mix(mouth, color, (0.25, 0.06, 0.055))
-    shine = shader.math("MULTIPLY", shader.attribute("shine")["Fac"], _bare(shader, scalp))
+    shine = shader.math("MULTIPLY", shader.attribute("shine")["Fac"], _bare(shader, hairy))
     node = shader.node(
         "ShaderNodeBsdfPrincipled",
         {
@@ -42,7 +41,7 @@ def skin(name: str, who: Appearance) -> bpy.types.Material:
             "Roughness": shader.math("SUBTRACT", 0.66, shader.math("MULTIPLY", shine, 0.3)),
             "Specular IOR Level": shader.math("ADD", 0.25, shader.math("MULTIPLY", shine, 0.45)),
             "IOR": 1.4,
-            "Subsurface Weight": _bare(shader, shader.math("MAXIMUM", mouth, scalp)),
+            "Subsurface Weight": _bare(shader, shader.math("MAXIMUM", mouth, hairy)),
             "Subsurface Radius": subsurface_radius(who.skin),
             "Subsurface Scale": MM,
             "Normal": _relief(shader, who, grain),
@@ -118,19 +117,12 @@ def _relief(shader: Shader, who: Appearance, grain: Any) -> Any:
     return bump.outputs[0]
 
 
-def _hair_share(shader: Shader, grain: Any) -> Any:
-    """Share of skin on the scalp that shows as hair, with a ragged hairline."""
-    scalp = shader.attribute("scalp")["Fac"]
-    ragged = shader.math("MULTIPLY", shader.math("SUBTRACT", grain, 0.5), 0.9)
-    share = shader.ramp(shader.math("ADD", scalp, ragged), 0.15, 0.95)
-    return shader.math("MULTIPLY", share, 0.75)
-
-
-def _brow_share(shader: Shader, who: Appearance, grain: Any) -> Any:
-    """Share of skin between the brows' hairs that shows as hair, less at the border."""
-    ragged = shader.math("MULTIPLY", shader.math("SUBTRACT", grain, 0.5), 0.9)
-    edge = shader.math("ADD", shader.attribute("brows")["Fac"], ragged)
-    return shader.math("MULTIPLY", shader.ramp(edge, 0.3, 0.75), 0.35 * who.brow_density)
+def _undergrowth(shader: Shader, grain: Any) -> Any:
+    """Share of what lies below hairs: more of them, too many to be strands, and their shade."""
+    grown = shader.attribute("undergrowth")["Fac"]
+    ragged = shader.math("MULTIPLY", shader.math("SUBTRACT", grain, 0.5), 0.5)
+    share = shader.ramp(shader.math("ADD", grown, ragged), 0.15, 0.95)
+    return shader.math("MULTIPLY", share, 0.8)
 
 
 def noise(shader: Shader, vector: Any, scale: float, detail: float) -> Any:

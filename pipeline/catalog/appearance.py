@@ -27,7 +27,8 @@ _YOUNG_TEETH: RGB = (0.72, 0.67, 0.57)
 _OLD_TEETH: RGB = (0.56, 0.46, 0.31)
 
 
-def _mix(a: RGB, b: RGB, share: float) -> RGB:
+def mixed(a: RGB, b: RGB, share: float) -> RGB:
+    """Colour a + share (b - a)."""
     values = [(1.0 - share) * x + share * y for x, y in zip(a, b, strict=True)]
     return (float(values[0]), float(values[1]), float(values[2]))
 
@@ -60,19 +61,17 @@ def draw_appearance(
         **_draw_skin(rng, tone, redness),
         iris=iris,
         iris_kind=iris_kind,
-        brow=_mix(_scaled(hair, (0.8, 0.8, 0.8)), _GREY, 0.6 * grey),
-        hair=_mix(hair, _GREY, grey),
+        hair=hair,
+        grey_hair=_GREY,
         grey=grey,
-        brow_density=float(rng.uniform(0.45, 1.0)),
-        stubble=float(rng.uniform(0.0, 1.0)),
         beard_shadow=shaven * float(rng.uniform(0.1, 1.0)) * (1.0 - 0.6 * grey),
         freckles=float(np.clip(freckly + old * rng.uniform(0.0, 0.5), 0.0, 1.0)),
         moles=float(np.clip(rng.exponential(0.25) * min(age / 25.0, 1.0), 0.0, 1.0)),
         oil=float(np.clip(rng.normal(0.5, 0.2) - 0.25 * old, 0.05, 1.0)),
         lines=float(np.clip((age - 24.0) / 46.0 + rng.normal(0.0, 0.1), 0.0, 1.0)) * (age > 24.0),
         pupil_mm=float(np.clip(rng.normal(4.2 - 1.2 * old, 0.6), 2.4, 6.0)),
-        sclera=_mix((0.63, 0.59, 0.56), (0.56, 0.49, 0.40), 0.6 * max(old, tone) * rng.random()),
-        teeth=_mix(_YOUNG_TEETH, _OLD_TEETH, worn),
+        sclera=mixed((0.63, 0.59, 0.56), (0.56, 0.49, 0.40), 0.6 * max(old, tone) * rng.random()),
+        teeth=mixed(_YOUNG_TEETH, _OLD_TEETH, worn),
         seed=int(rng.integers(2**31)),
     )
 

@@ -15,10 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from pipeline.catalog.facial_hair import beard_roots, brow_roots, grow_beard, grow_brows
+from pipeline.catalog.appearance import mixed
+from pipeline.catalog.facial_hair import (
+    beard_density,
+    beard_roots,
+    brow_roots,
+    grow_beard,
+    grow_brows,
+)
 from pipeline.catalog.hairstyles import Cut, Hair
 from pipeline.catalog.roots import Roots, scatter, unit, vertex_normals
-from pipeline.geometry import RGB, Appearance, FloatArray, Strands, Surface
+from pipeline.geometry import Appearance, FloatArray, Strands, Surface
 
 _SEED = 20261125
 #: Area a place on the scalp: hairs are fewer and thicker than real ones (120 to 200 a cm2).
@@ -26,11 +33,15 @@ _HAIR_MM2, _GUIDE_MM2, _CLUMP_MM2 = 2.6, 75.0, 24.0
 _NEAR_GUIDES = 6
 _HAIR_RADIUS_MM = 0.14
 _GUIDE_POINTS = 15
+#: How far the hairlines of men who shave their heads have receded.
+_SHAVEN = 0.6
 #: Up to this length all places are used.
 _FULL_MM = 40.0
 #: On the average head: the whorl at the crown, and where hair is tied.
 _WHORL = np.array([8.0, 92.0, -122.0])
 _KNOT, _KNOT_MM = np.array([0.0, 38.0, -196.0]), 22.0
+#: Hair that comes down before this falls over the chest, behind it down the back.
+_SHOULDERS_Z_MM = -80.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,22 +84,44 @@ def grow(
     normals = vertex_normals(vertices, skin.faces)
     scalp = Scalp(vertices, normals, eyes, cKDTree(vertices))
     strands = {
-        "brows": _strands(grow_brows(hair.brows, places.brows, vertices, normals), looks.brow)
+        "brows": _strands(grow_brows(hair.brows, places.brows, vertices, normals), looks, 0.4)
     }
     if hair.beard is not None:
         grown = grow_beard(hair.beard, places.beard, vertices, normals)
-        strands["beard"] = _strands(grown, looks.hair)
+        strands["beard"] = _strands(grown, looks)
     if hair.cut is not None:
         grown = grow_scalp(hair.cut, places, scalp, hidden)
         if len(grown[0]):
-            strands["scalp"] = _strands(grown, looks.hair)
+            strands["scalp"] = _strands(grown, looks)
     return strands
 
 
-def _strands(grown: tuple[FloatArray, NDArray[np.float32]], color: RGB) -> Strands:
+def undergrowth(hair: Hair, attributes: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """(v,) 0..1 how much hair stands below the strands of scalp and beard, at the skin's vertices.
+
+    attributes: `rest` and `scalp` of the skin.
+    """
+    rest = attributes["rest"].astype(np.float64)
+    left = attributes["scalp"] * kept(_SHAVEN if hair.cut is None else hair.cut.recession, rest)
+    grown = left * (0.4 if hair.cut is None else 1.0)
+    if hair.beard is not None:
+        bare = (attributes["lips"] < 0.3) & (attributes["mouth_inside"] < 0.1)
+        grown = np.maximum(grown, 0.6 * bare * beard_density(hair.beard, rest))
+    return grown.astype(np.float32)
+
+
+def _strands(
+    grown: tuple[FloatArray, NDArray[np.float32]], looks: Appearance, greying: float = 1.0
+) -> Strands:
+    """Hairs in the colours of a person; `greying`: how far these are on the way of the others."""
     points, radius = grown
-    shade = np.random.Generator(np.random.PCG64(_SEED)).random(len(points))
-    return Strands(points, radius, shade.astype(np.float32), color)
+    shade = np.random.Generator(np.random.PCG64(_SEED)).random(len(points)).astype(np.float32)
+    # Strands stand for bundles of hairs, which grey together in part only.
+    grey = greying * looks.grey
+    first, second = (
+        mixed(looks.hair, looks.grey_hair, share) for share in (0.7 * grey, 0.5 + 0.5 * grey)
+    )
+    return Strands(points, radius, shade, first, second, grey)
 
 
 class _Same:
@@ -166,6 +199,8 @@ def kept(recession: float, rest: FloatArray) -> NDArray:
 
 def _lengths(cut: Cut, rest: FloatArray) -> NDArray:
     """(n,) mm at places on the average head."""
+    if cut.flow == "knot":
+        return 1.1 * np.linalg.norm(_KNOT - rest, axis=1) + cut.top
     y, z = rest[:, 1], rest[:, 2]
     top = _smooth(y, 38.0, 74.0)
     length = cut.sides + (cut.top - cut.sides) * top
@@ -251,7 +286,9 @@ def _grow_guides(cut: Cut, guides: Roots, scalp: Scalp) -> FloatArray:
             wanted = unit(wanted + _off_face(point - scalp.eyes, fringe))
             # What has come down onto shoulders slides along them.
             into = np.minimum(np.einsum("ij,ij->i", wanted, normal), 0.0) * resting
-            wanted = unit(wanted - into[:, None] * normal)
+            wanted = wanted - into[:, None] * normal
+            ahead = np.where(point[:, 2] - scalp.eyes[2] > _SHOULDERS_Z_MM, 1.0, -1.0)
+            wanted = unit(wanted + _vectors(0.0 * ahead, 0.0, 1.2 * ahead * resting))
         turn = np.clip(step / 14.0, 0.25, 0.8) if i > 1 else 1.0
         direction = unit((1.0 - turn) * direction + turn * wanted)
         point, normal, resting = _above_skin(cut, scalp, point + step * direction, travelled)

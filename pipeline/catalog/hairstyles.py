@@ -19,7 +19,7 @@ class Cut:
 
     style: its name. flow: where hair goes: from the whorl at the crown to all sides, from a part,
     back, to one side, to a knot behind the crown, or straight out. top, sides, nape, fringe:
-    lengths (fringe 0: none of its own). part_mm: place of the part, to the left. lift: sine of the
+    lengths (fringe 0: none of its own; tied hair: top is what hangs from the knot). part_mm: place of the part, to the left. lift: sine of the
     angle at the root. volume: how thick it lies. limp: length after which it hangs. curl: radius of
     curls, with `pitch` their length. clump, frizz: 0..1. density: 0..1, of places. recession: 0
     none .. 1 only a rim is left. behind_ears: 0..1.
@@ -109,9 +109,9 @@ _STYLES: dict[str, tuple[Flow, dict[str, tuple[float, float]]]] = {
     "long_curls": ("part", {"top": (280, 400), "sides": (220, 330), "volume": (8, 15),
                             "limp": (30, 45), "curl": (4, 9), "pitch": (28, 55),
                             "clump": (0.6, 0.75), "frizz": (0.25, 0.45), "part_mm": (-25, 25)}),
-    "bun": ("knot", {"top": (200, 260), "sides": (200, 260), "lift": (0.15, 0.3),
+    "bun": ("knot", {"top": (15, 40), "sides": (0, 0), "lift": (0.15, 0.3),
                      "volume": (2, 4), "clump": (0.3, 0.5)}),
-    "ponytail": ("knot", {"top": (330, 450), "sides": (330, 450), "lift": (0.15, 0.3),
+    "ponytail": ("knot", {"top": (140, 280), "sides": (0, 0), "lift": (0.15, 0.3),
                           "volume": (2, 4), "clump": (0.4, 0.5)}),
 }  # fmt: skip
 _MALE = {"buzz": 0.2, "crop": 0.3, "side": 0.2, "back": 0.1, "curls": 0.1, "shaggy": 0.07,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.catalog import complexion, eyes, teeth
 from pipeline.catalog.clothes import Wardrobe, dress, find_wardrobe, hidden_hair
 from pipeline.catalog.data import data_path
-from pipeline.catalog.hair import grow
+from pipeline.catalog.hair import grow, undergrowth
 from pipeline.catalog.mouth import Lips, find_lips
 from pipeline.catalog.person import Person, person
 from pipeline.catalog.subdivide import catmull_clark
@@ -344,6 +344,7 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
         rows, clearance = model.to_fine_lids[side]
         skin[rows] = eyes.keep_outside(ball, skin[rows], clearance)
     painted = complexion.paint(model.attributes, who.appearance)
+    painted["undergrowth"] = undergrowth(who.hair, model.attributes)
     surfaces = {"skin": Surface(skin, model.fine_faces, attributes={**model.attributes, **painted})}
     for side, ball in balls.items():
         surfaces[f"eye_{side}"] = eyes.eye_surface(ball, skin[model.lids[side]])
