@@ -39,7 +39,7 @@ _SHAVEN = 0.6
 _FULL_MM = 40.0
 #: On the average head: the whorl at the crown, and where hair is tied.
 _WHORL = np.array([8.0, 92.0, -122.0])
-_KNOT, _KNOT_MM = np.array([0.0, 38.0, -196.0]), 22.0
+_KNOT, _KNOT_MM = np.array([0.0, 30.0, -184.0]), 20.0
 #: Hair that comes down before this falls over the chest, behind it down the back.
 _SHOULDERS_Z_MM = -80.0
 
@@ -199,13 +199,13 @@ def kept(recession: float, rest: FloatArray) -> NDArray:
 
 def _lengths(cut: Cut, rest: FloatArray) -> NDArray:
     """(n,) mm at places on the average head."""
-    if cut.flow == "knot":
-        return 1.1 * np.linalg.norm(_KNOT - rest, axis=1) + cut.top
     y, z = rest[:, 1], rest[:, 2]
     top = _smooth(y, 38.0, 74.0)
     length = cut.sides + (cut.top - cut.sides) * top
     low = _smooth(-z, 95.0, 120.0) * _smooth(-y, -30.0, 10.0)
     length = length + (cut.nape - length) * low
+    if cut.flow == "knot":
+        length = 1.1 * np.linalg.norm(_KNOT - rest, axis=1) + cut.top
     if cut.fringe:
         length = length + (cut.fringe - length) * _fringe(rest)
     return length

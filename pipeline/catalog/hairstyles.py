@@ -19,10 +19,10 @@ class Cut:
 
     style: its name. flow: where hair goes: from the whorl at the crown to all sides, from a part,
     back, to one side, to a knot behind the crown, or straight out. top, sides, nape, fringe:
-    lengths (fringe 0: none of its own; tied hair: top is what hangs from the knot). part_mm: place of the part, to the left. lift: sine of the
-    angle at the root. volume: how thick it lies. limp: length after which it hangs. curl: radius of
-    curls, with `pitch` their length. clump, frizz: 0..1. density: 0..1, of places. recession: 0
-    none .. 1 only a rim is left. behind_ears: 0..1.
+    lengths (fringe 0: none of its own; tied hair: top is what hangs from the knot). part_mm: place
+    of the part, to the left. lift: sine of the angle at the root. volume: how thick it lies. limp:
+    length after which it hangs. curl: radius of curls, with `pitch` their length. clump, frizz:
+    0..1. density: 0..1, of places. recession: 0 none .. 1 only a rim is left.
     """
 
     style: str
@@ -41,7 +41,6 @@ class Cut:
     frizz: float = 0.15
     density: float = 1.0
     recession: float = 0.0
-    behind_ears: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,8 @@ _STYLES: dict[str, tuple[Flow, dict[str, tuple[float, float]]]] = {
     "long_curls": ("part", {"top": (280, 400), "sides": (220, 330), "volume": (8, 15),
                             "limp": (30, 45), "curl": (4, 9), "pitch": (28, 55),
                             "clump": (0.6, 0.75), "frizz": (0.25, 0.45), "part_mm": (-25, 25)}),
-    "bun": ("knot", {"top": (15, 40), "sides": (0, 0), "lift": (0.15, 0.3),
-                     "volume": (2, 4), "clump": (0.3, 0.5)}),
+    "bun": ("knot", {"top": (15, 40), "sides": (0, 0), "lift": (0.05, 0.15),
+                     "volume": (1, 2.5), "clump": (0.3, 0.5)}),
     "ponytail": ("knot", {"top": (140, 280), "sides": (0, 0), "lift": (0.15, 0.3),
                           "volume": (2, 4), "clump": (0.4, 0.5)}),
 }  # fmt: skip
@@ -156,7 +155,6 @@ def _draw_cut(
         style = "crop"
     numbers = _numbers(rng, style)
     fringe = float(rng.uniform(58.0, 76.0))
-    ears = float(rng.random())
     if male and shaven < (0.3 if recession > 0.45 else 0.02) and age > 22.0:
         return None
     if style in _FRINGE and fringed < (0.3 if age < 50.0 else 0.15):
@@ -167,7 +165,6 @@ def _draw_cut(
         flow=_STYLES[style][0],
         recession=recession,
         density=1.0 - thin,
-        behind_ears=float(style in ("long", "bob", "long_curls") and ears < 0.35),
         **numbers,
     )
 
