@@ -91,7 +91,7 @@ def beard_density(beard: Beard, rest: FloatArray) -> NDArray:
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     top = np.interp(x, _CHEEK_AT, _CHEEK_MM) - beard.low_cheek * _smooth(x, 30.0, 45.0)
     cheek = _smooth(top - y, -2.0, 14.0) * _smooth(y, -126.0, -112.0) * _smooth(z, -66.0, -58.0)
-    lip = _smooth(-50.0 - y, 0.0, 3.0) * _smooth(y, -65.0, -58.0) * _smooth(26.0 - x, 0.0, 6.0)
+    lip = _smooth(-50.0 - y, 0.0, 3.0) * _smooth(y, -65.0, -58.0) * _smooth(28.0 - x, 0.0, 16.0)
     lip = lip * (0.55 + 0.45 * _smooth(x, 1.5, 4.5))
     chin = _smooth(-78.0 - y, 0.0, 5.0) * _smooth(24.0 - x, 0.0, 5.0) * _smooth(y, -120.0, -110.0)
     patch = _smooth(-78.0 - y, -2.0, 2.0) * _smooth(6.0 - x, 0.0, 3.0) * _smooth(y, -120.0, -110.0)

@@ -31,6 +31,8 @@ _SEED = 20261125
 #: Area a place on the scalp: hairs are fewer and thicker than real ones (120 to 200 a cm2).
 _HAIR_MM2, _GUIDE_MM2, _CLUMP_MM2 = 2.6, 75.0, 24.0
 _NEAR_GUIDES = 6
+#: Weight of guides on the other side of a part, by which hairs go only where there are no others.
+_NOT_MINE = 1e-12
 _HAIR_RADIUS_MM = 0.14
 _GUIDE_POINTS = 15
 #: How far the hairlines of men who shave their heads have receded.
@@ -141,7 +143,7 @@ class _Same:
 def _places(key: _Same) -> _Places:
     skin = key.surface
     rng = np.random.Generator(np.random.PCG64(_SEED))
-    hairy = skin.attributes["scalp"].astype(float)
+    hairy = skin.attributes["scalp"] * (skin.attributes["mouth_inside"] < 0.01).astype(float)
     scalp = scatter(skin, hairy, _HAIR_MM2, rng)
     guides = scatter(skin, (hairy > 0.02).astype(float), _GUIDE_MM2, rng)
     centres = np.flatnonzero(scalp.luck < _HAIR_MM2 / _CLUMP_MM2)
@@ -175,7 +177,11 @@ def grow_scalp(
     number = np.full(len(used), -1)
     number[used] = np.arange(used.sum())
     clump = number[places.clump[used]]
-    clump = np.where(clump < 0, np.arange(len(clump)), clump)
+    # Hair gathers with hair that goes the same way, or stays by itself.
+    other = _side(cut, roots.rest[clump]) != _side(cut, roots.rest)
+    if cut.fringe:
+        other |= (_fringe(roots.rest[clump]) > 0.5) != (_fringe(roots.rest) > 0.5)
+    clump = np.where((clump < 0) | other, np.arange(len(clump)), clump)
     points = _styled(cut, points, clump, luck)
     steps = np.linspace(0.0, 1.0, points.shape[1])
     taper = _HAIR_RADIUS_MM * (1.0 - 0.6 * steps**3)
@@ -269,14 +275,16 @@ def _grow_guides(cut: Cut, guides: Roots, scalp: Scalp) -> FloatArray:
     grown = [point]
     direction = normal
     fringe = _fringe(guides.rest) if cut.fringe else np.zeros(len(length))
-    resting = np.zeros(len(length))
+    resting, near = np.zeros(len(length)), np.ones(len(length))
     for i in range(1, _GUIDE_POINTS):
         travelled = step[:, 0] * i
         flow = _flow(cut, guides, point - scalp.eyes)
         if cut.flow == "out":
             wanted = unit(normal + 0.25 * flow)
         else:
-            flat = flow - np.einsum("ij,ij->i", flow, normal)[:, None] * normal
+            # Tied hair is drawn to the knot, other hair keeps its volume.
+            held = near if cut.flow == "knot" else 1.0
+            flat = flow - (held * np.einsum("ij,ij->i", flow, normal))[:, None] * normal
             stand = cut.lift * np.exp(-travelled / (0.45 * length + 1.0))[:, None]
             wanted = unit(unit(flat) + stand * normal / np.sqrt(max(1.0 - cut.lift**2, 0.05)))
             hang = 0.85 * np.clip(travelled / cut.limp - 0.5, 0.0, 1.0)
@@ -291,7 +299,7 @@ def _grow_guides(cut: Cut, guides: Roots, scalp: Scalp) -> FloatArray:
             wanted = unit(wanted + _vectors(0.0 * ahead, 0.0, 1.2 * ahead * resting))
         turn = np.clip(step / 14.0, 0.25, 0.8) if i > 1 else 1.0
         direction = unit((1.0 - turn) * direction + turn * wanted)
-        point, normal, resting = _above_skin(cut, scalp, point + step * direction, travelled)
+        point, normal, resting, near = _above_skin(cut, scalp, point + step * direction, travelled)
         grown.append(point)
     return np.stack(grown, axis=1)
 
@@ -308,8 +316,11 @@ def _off_face(points: FloatArray, fringe: NDArray) -> FloatArray:
 
 def _above_skin(
     cut: Cut, scalp: Scalp, points: FloatArray, travelled: NDArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The points, moved out of what lies below them, normals there, and 1 where they rest on it."""
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """The points, moved out of what lies below them, and normals there.
+
+    Then, 0..1, whether they rest on shoulders, and whether they lie close to the skin.
+    """
     _, nearest = scalp.tree.query(points)
     normal = scalp.normals[nearest]
     height = np.einsum("ij,ij->i", points - scalp.skin[nearest], normal)
@@ -317,7 +328,8 @@ def _above_skin(
     # Clothes lie on shoulders.
     low = _smooth(-(points[:, 1] - scalp.eyes[1]), 120.0, 150.0)
     lack = np.clip(layer + 9.0 * low - height, 0.0, 25.0)
-    return points + lack[:, None] * normal, normal, low * (lack > 0.0)
+    near = np.exp(-np.clip(height - layer, 0.0, None) / 4.0)
+    return points + lack[:, None] * normal, normal, low * (lack > 0.0), near
 
 
 def _between(
@@ -334,10 +346,12 @@ def _between(
     if cut.flow in ("part", "side"):
         apart = _side(cut, guides.rest)[near] != _side(cut, roots.rest)[:, None]
         top = roots.rest[:, 1:2] > 40.0
-        weight = weight * np.where(apart & top, 1e-4, 1.0)
+        weight = weight * np.where(apart & top, _NOT_MINE, 1.0)
     if cut.fringe:
         inside = _fringe(guides.rest) > 0.5
-        weight = weight * np.where(inside[near] != (_fringe(roots.rest) > 0.5)[:, None], 1e-4, 1.0)
+        weight = weight * np.where(
+            inside[near] != (_fringe(roots.rest) > 0.5)[:, None], _NOT_MINE, 1.0
+        )
     weight = weight / weight.sum(axis=1, keepdims=True)
     shape = grown - grown[:, :1]
     points = np.zeros((len(roots), *grown.shape[1:]))

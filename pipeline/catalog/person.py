@@ -228,6 +228,9 @@ def traits(who: Person) -> dict[str, str]:
         "ancestry": ANCESTRIES[int(np.argmax(who.ancestry))],
         "hair": who.hair.cut.style if who.hair.cut else "bald",
         "beard": who.hair.beard.kind if who.hair.beard else "none",
+        "top": who.clothes.top,
+        "headwear": who.clothes.headwear or "none",
+        "held": who.clothes.held or "none",
     }
 
 
