@@ -170,12 +170,12 @@ class Appearance:
 class Strands:
     """Hairs of one kind, each a curve of the same number of points.
 
-    points: (n, k, 3) float64 mm, from root to tip. radius: (n, k) float32 mm. shade: (n,) float32,
+    points: (n, k, 3) float mm, from root to tip. radius: (n, k) float32 mm. shade: (n,) float32,
     0..1, evenly spread, what tells one hair's colour from the next. color: linear Rec. 709 albedo;
     second_color: that of the `second_share` (0..1) of hairs with the largest shade, such as grey.
     """
 
-    points: FloatArray
+    points: NDArray[np.floating]
     radius: NDArray[np.float32]
     shade: NDArray[np.float32]
     color: RGB

@@ -24,7 +24,7 @@ from pipeline.catalog.anchors import (
     sidecar_path,
     write_sidecar,
 )
-from pipeline.catalog.head import build_head, person
+from pipeline.catalog.head import bare_head, person
 from pipeline.catalog.mesh import load_head
 from pipeline.catalog.meshfile import read_pieces
 from pipeline.catalog.piece import Piece
@@ -40,7 +40,7 @@ FILE_FROM_MM = compose(
 
 @pytest.fixture(scope="module")
 def head() -> Head:
-    return build_head(person(3), "1_neutral")
+    return bare_head(person(3), "1_neutral")
 
 
 @pytest.fixture

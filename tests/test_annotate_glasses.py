@@ -15,7 +15,7 @@ from pipeline.annotate.mirror import mirror_planes, spread
 from pipeline.annotate.proposal import Proposal
 from pipeline.annotate.propose import _PROPOSERS, propose
 from pipeline.catalog.catalog import Catalog
-from pipeline.catalog.head import build_head, person
+from pipeline.catalog.head import bare_head, person
 from pipeline.catalog.piece import Piece
 from pipeline.errors import Unsure
 from pipeline.geometry import Anchors, Eyewear, Surface
@@ -211,7 +211,7 @@ def shapes(catalog: Catalog) -> dict[str, list[Surface]]:
         "front": [s for n, s in pair.parts.items() if not n.startswith("temple")],
         "monocle": [s for n, s in pair.parts.items() if n in ("lens_left", "temple_left")],
         "no left temple": [s for n, s in pair.parts.items() if n != "temple_left"],
-        "head": list(build_head(person(3), "1_neutral").surfaces.values()),
+        "head": list(bare_head(person(3), "1_neutral").surfaces.values()),
     }
     return found
 

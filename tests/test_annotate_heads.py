@@ -11,7 +11,7 @@ import trimesh
 from pipeline.annotate.heads import propose_head
 from pipeline.annotate.propose import LEAST_CONFIDENCE, propose
 from pipeline.annotate.registration import Pose, fit_pose, reference, sample, similarity
-from pipeline.catalog.head import build_head, person
+from pipeline.catalog.head import bare_head, person
 from pipeline.catalog.piece import Piece
 from pipeline.errors import Unsure
 from pipeline.geometry import FloatArray, Head, Surface
@@ -53,7 +53,7 @@ def assert_near(errors: FloatArray) -> None:
 
 def test_a_person_with_the_mouth_open() -> None:
     """In centimetres, turned by 131 degrees about no axis of the file's, metres away."""
-    head = build_head(person(4), "2_mouth_open")
+    head = bare_head(person(4), "2_mouth_open")
     matrix = placed(0.1, TURN, (-3e3, 40.0, 12.0))
     proposal = propose_head(pieces_of(head, matrix))
     assert proposal.kind == "head"
@@ -63,7 +63,7 @@ def test_a_person_with_the_mouth_open() -> None:
 
 def test_turned_scaled_and_shuffled_alike() -> None:
     """Where the mesh lies, its unit and the order of its faces move no point by a millimetre."""
-    skin = build_head(person(7), "1_neutral").surfaces["skin"]
+    skin = bare_head(person(7), "1_neutral").surfaces["skin"]
     plain = propose_head([piece(skin.vertices, skin.triangles())]).anchors.as_array()
     matrix = placed(0.02, TURN, (5.0, -70.0, 3.0))
     flipped = skin.triangles()[::-1, ::-1]
@@ -91,7 +91,7 @@ def broken(head: Head) -> list[Piece]:
 
 
 def test_a_broken_scan() -> None:
-    head = build_head(person(21), "14_anger")
+    head = bare_head(person(21), "14_anger")
     proposal = propose_head(broken(head))
     assert proposal.confidence > 0.8
     assert_near(errors_mm(proposal.anchors.as_array(), head, np.eye(4)))
@@ -99,7 +99,7 @@ def test_a_broken_scan() -> None:
 
 def test_a_mask_without_ears() -> None:
     """The nose is found; the temple nodes lie on the rear edge, on their sides, at their height."""
-    head = build_head(person(9), "1_neutral")
+    head = bare_head(person(9), "1_neutral")
     skin = head.surfaces["skin"]
     triangles = skin.triangles()
     shown = skin.vertices[triangles]
@@ -118,7 +118,7 @@ def test_a_mask_without_ears() -> None:
 
 def no_face(number: int) -> list[Piece]:
     """A person's head cut off in front of the ears: everything but the face."""
-    skin = build_head(person(number), "1_neutral").surfaces["skin"]
+    skin = bare_head(person(number), "1_neutral").surfaces["skin"]
     triangles = skin.triangles()
     behind = (skin.vertices[triangles][:, :, 2] < 55.0).all(axis=1)
     return [piece(skin.vertices, triangles[behind])]
@@ -147,7 +147,7 @@ def test_what_is_no_head_is_not_believed(pieces: Callable[[], list[Piece]]) -> N
 
 
 def test_two_heads_in_a_file() -> None:
-    skins = [build_head(person(k), "1_neutral").surfaces["skin"] for k in (1, 2)]
+    skins = [bare_head(person(k), "1_neutral").surfaces["skin"] for k in (1, 2)]
     pair = [
         piece(skin.vertices + np.array([700.0 * k, 0, 0]), skin.triangles())
         for k, skin in enumerate(skins)
@@ -157,7 +157,7 @@ def test_two_heads_in_a_file() -> None:
 
 
 def test_the_likelier_kind_is_taken() -> None:
-    head = build_head(person(3), "1_neutral")
+    head = bare_head(person(3), "1_neutral")
     matrix = placed(0.001, np.eye(3), (0.0, 1.6, 0.0))
     proposal = propose(pieces_of(head, matrix))
     assert proposal.kind == "head"

@@ -21,7 +21,7 @@ from pipeline.annotate.page import HOST, Page
 from pipeline.annotate.picture import POINT_COLOURS
 from pipeline.annotate.proposal import Proposal
 from pipeline.catalog.anchors import KEYS, read_sidecar, sidecar_path, write_sidecar
-from pipeline.catalog.head import build_head, person
+from pipeline.catalog.head import bare_head, person
 from pipeline.catalog.mesh import load_head
 from pipeline.catalog.meshfile import read_pieces
 from pipeline.errors import EyeglassError, Unsure
@@ -74,7 +74,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def head() -> Head:
-    return build_head(person(3), "1_neutral")
+    return bare_head(person(3), "1_neutral")
 
 
 @pytest.fixture

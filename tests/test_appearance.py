@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.catalog.appearance import draw_appearance
-from pipeline.catalog.head import build_head, person
+from pipeline.catalog.head import bare_head, person
 from pipeline.catalog.pigment import albedo, lightness, melanin
 from pipeline.geometry import RGB, Appearance
 
@@ -88,7 +88,7 @@ def test_only_grown_men_have_a_shadow_of_a_beard() -> None:
 
 def test_cheeks_are_redder_than_the_forehead_and_lips_than_either() -> None:
     for k in (3, 5, 12, 20):
-        skin = build_head(person(k), "1_neutral").surfaces["skin"]
+        skin = bare_head(person(k), "1_neutral").surfaces["skin"]
         rest, color = skin.attributes["rest"], skin.attributes["albedo"]
         assert color.shape == rest.shape
         assert 0.0 < color.min() < color.max() < 0.9
@@ -103,7 +103,7 @@ def test_cheeks_are_redder_than_the_forehead_and_lips_than_either() -> None:
 
 
 def test_wrinkles_come_with_age_and_leave_the_nose_smooth() -> None:
-    old, child = (build_head(person(k), "1_neutral").surfaces["skin"] for k in (8, 7))
+    old, child = (bare_head(person(k), "1_neutral").surfaces["skin"] for k in (8, 7))
     rest = old.attributes["rest"]
     forehead = (np.abs(rest[:, 0]) < 15) & (np.abs(rest[:, 1] - 42) < 6) & (rest[:, 2] > 0)
     assert old.attributes["crease"][forehead].mean() > 0.15

@@ -20,7 +20,7 @@ from PIL import Image
 
 from pipeline.catalog.anchors import sidecar_path, write_sidecar
 from pipeline.catalog.catalog import open_catalog
-from pipeline.catalog.head import build_head, person
+from pipeline.catalog.head import bare_head, person
 from pipeline.catalog.mesh import load_eyewear, load_head
 from pipeline.catalog.meshfile import companions, read_pieces
 from pipeline.catalog.piece import Piece
@@ -839,7 +839,7 @@ def test_reading_a_mesh_loads_nothing_that_tells_what_it_is() -> None:
 @pytest.fixture(scope="module")
 def face() -> tuple[np.ndarray, np.ndarray, Anchors]:
     """Skin of a person of ours: vertices in mm, triangles, anchors."""
-    head = build_head(person(3), "1_neutral")
+    head = bare_head(person(3), "1_neutral")
     skin = head.surfaces["skin"]
     return skin.vertices, skin.triangles(), head.anchors
 
@@ -925,7 +925,7 @@ def swapped(anchors: Anchors) -> Anchors:
 
 @pytest.mark.parametrize("number", [0, 3, 11])
 def test_swapped_sides_are_told_on_persons_and_nothing_else_is(tmp_path, number) -> None:
-    head = build_head(person(number), "2_mouth_open")
+    head = bare_head(person(number), "2_mouth_open")
     skin = head.surfaces["skin"]
     for cut in (-400.0, 20.0):
         # The second is a mask: no back, no ears, and the temple points beyond its edge.

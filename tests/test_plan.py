@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.camera import face_centre, gaze_at, world_from_camera
 from pipeline.catalog.catalog import Catalog, UserHeads
-from pipeline.catalog.head import build_head, person
+from pipeline.catalog.head import bare_head, person
 from pipeline.catalog.person import AGE_GROUPS, TONE_STEPS, groups_of
 from pipeline.errors import RecipeError
 from pipeline.plan import MAX_ATTEMPTS, Stream, check_names, draw
@@ -263,7 +263,7 @@ def test_an_expression_that_turns_an_eye_has_its_way():
     """The wink's open eye follows; `18_look_left` and closed eyes do not."""
 
     def eye(expression: str, side: str, gaze: tuple[float, float]) -> np.ndarray:
-        return build_head(person(3), expression, gaze).surfaces[f"eye_{side}"].vertices
+        return bare_head(person(3), expression, gaze).surfaces[f"eye_{side}"].vertices
 
     for expression, side, follows in (
         ("1_neutral", "left", True),

@@ -13,7 +13,7 @@ from campaigns.independent import Skin, figures, violations
 from campaigns.verify_fit import designs, wear, wear_built_in
 
 from pipeline.catalog.anchors import sidecar_path, write_sidecar
-from pipeline.catalog.head import build_head, person
+from pipeline.catalog.head import bare_head, person
 from pipeline.catalog.mesh import load_head
 from pipeline.fit import fit, posed_parts
 from pipeline.geometry import Anchors, Head, Surface
@@ -26,7 +26,7 @@ NOSE = 1.0
 @pytest.fixture(scope="module")
 def head() -> Head:
     """A person's skin alone, as a scanner sees it."""
-    whole = build_head(person(5), "1_neutral")
+    whole = bare_head(person(5), "1_neutral")
     skin = whole.surfaces["skin"]
     return Head("scan", {"skin": Surface(skin.vertices, skin.triangles())}, whole.anchors)
 

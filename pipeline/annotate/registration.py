@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from pipeline.catalog.head import EXPRESSIONS, build_head, person
+from pipeline.catalog.head import EXPRESSIONS, bare_head, person
 from pipeline.geometry import FloatArray
 
 #: Persons the shape is learnt from; far from the numbers that people use and tests ask about.
@@ -124,7 +124,7 @@ def sample(triangles: FloatArray, count: int) -> Cloud:
 @cache
 def reference() -> Reference:
     """The shape of a face with ears, learnt from persons of ours with all their expressions."""
-    first = build_head(person(_FIRST_PERSON), "1_neutral").surfaces["skin"]
+    first = bare_head(person(_FIRST_PERSON), "1_neutral").surfaces["skin"]
     regions = first.attributes
     rest = regions["rest"].astype(np.float64)
     x, y, z = rest.T
@@ -158,7 +158,7 @@ def _learnt_from(used: NDArray, triangles: NDArray) -> tuple[FloatArray, FloatAr
     shapes, whole = [], np.zeros((triangles.max() + 1, 3))
     for k in range(_PERSONS):
         name = names[k // 3 % len(names)] if k % 3 == 0 else names[0]
-        head = build_head(person(_FIRST_PERSON + k), name)
+        head = bare_head(person(_FIRST_PERSON + k), name)
         skin = head.surfaces["skin"].vertices
         whole += skin / _PERSONS
         shapes.append(np.concatenate([skin[used], head.anchors.as_array()]))

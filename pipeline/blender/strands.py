@@ -20,7 +20,7 @@ def add_strands(
     count, length = strands.points.shape[:2]
     curves = bpy.data.hair_curves.new(name)
     curves.add_curves([length] * count)
-    points = blender_points(strands.points.reshape(-1, 3)).astype(np.float32)
+    points = blender_points(strands.points.reshape(-1, 3).astype(np.float64)).astype(np.float32)
     curves.attributes["position"].data.foreach_set("vector", points.ravel())
     radius = (strands.radius * METRES_PER_MM).astype(np.float32).ravel()
     curves.attributes.new("radius", "FLOAT", "POINT").data.foreach_set("value", radius)

@@ -173,7 +173,7 @@ def grow_scalp(
     roots, near = places.scalp.of(used), places.near[used]
     points = _between(cut, roots, near, places.guides, guides, scalp)
     rng = np.random.Generator(np.random.PCG64(_SEED + 1))
-    luck = rng.random((len(used), 8))[used]
+    luck = rng.random((len(used), 8), np.float32)[used]
     number = np.full(len(used), -1)
     number[used] = np.arange(used.sum())
     clump = number[places.clump[used]]
@@ -183,7 +183,7 @@ def grow_scalp(
         other |= (_fringe(roots.rest[clump]) > 0.5) != (_fringe(roots.rest) > 0.5)
     clump = np.where((clump < 0) | other, np.arange(len(clump)), clump)
     points = _styled(cut, points, clump, luck)
-    steps = np.linspace(0.0, 1.0, points.shape[1])
+    steps = _steps(points.shape[1])
     taper = _HAIR_RADIUS_MM * (1.0 - 0.6 * steps**3)
     thick = (0.75 + 0.5 * luck[:, 7:]) / np.sqrt(share[used, None])
     return points, (thick * taper).astype(np.float32)
@@ -357,12 +357,12 @@ def _between(
     points = np.zeros((len(roots), *grown.shape[1:]))
     for i in range(near.shape[1]):
         points += weight[:, i, None, None] * shape[near[:, i]]
-    return points + roots.on(scalp.skin)[:, None]
+    return (points + roots.on(scalp.skin)[:, None]).astype(np.float32)
 
 
 def _styled(cut: Cut, points: FloatArray, clump: NDArray[np.int64], luck: NDArray) -> FloatArray:
     """Hairs of uneven length, gathered in clumps, curled and frayed."""
-    count, steps = points.shape[1], np.linspace(0.0, 1.0, points.shape[1])[None, :, None]
+    count, steps = points.shape[1], _steps(points.shape[1])[None, :, None]
     root = points[:, :1]
     length = np.linalg.norm(np.diff(points, axis=1), axis=2).sum(axis=1)
     points = root + (points - root) * (0.86 + 0.16 * luck[:, :1, None])
@@ -383,6 +383,11 @@ def _styled(cut: Cut, points: FloatArray, clump: NDArray[np.int64], luck: NDArra
     loose = np.sin(wave) * first + np.cos(1.3 * wave + 6.0 * luck[:, 3, None, None]) * second
     wild = 0.4 + 2.2 * luck[:, 5, None, None] ** 6
     return points + fray * wild * loose * (count > 1)
+
+
+def _steps(count: int) -> NDArray[np.float32]:
+    """(count,) 0..1 from root to tip; single precision, which is enough and takes half the time."""
+    return np.linspace(0.0, 1.0, count, dtype=np.float32)
 
 
 def _axis(first: NDArray, second: NDArray) -> FloatArray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from pipeline.geometry import Anchors, FloatArray, Head, Surface
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["EXPRESSIONS", "build_head", "person"]
+__all__ = ["EXPRESSIONS", "bare_head", "build_head", "person"]
 
 _MM_PER_DM = 100.0
 _SIDES = ("left", "right")
@@ -305,8 +305,8 @@ def _rims(model: _Model, skin: FloatArray, balls: Mapping[str, eyes.Eyeball]) ->
     )
 
 
-def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0.0)) -> Head:
-    """The person's head with one of `EXPRESSIONS`.
+def bare_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0.0)) -> Head:
+    """The person's head with one of `EXPRESSIONS`, shaven and undressed: all that a fit looks at.
 
     gaze: degrees, to the subject's left and up, in the head's frame, at most 25 to either side,
     20 up and down; lids follow. An eye that the expression turns or closes keeps that.
@@ -322,7 +322,6 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
       attributes as in `pipeline.catalog.eyes`
     - 'lashes': ribbons, quads; 'teeth': quads, attributes as in `pipeline.catalog.teeth`;
       'tongue': quads
-    - what it wears, each with its material; see `pipeline.catalog.clothes`
 
     Vertices are float64, faces int64, attributes float32. `Head.name` is the person's name.
     Raises AssetError for an unknown expression or a missing data file.
@@ -353,10 +352,7 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
     surfaces["teeth"] = _teeth(model, neutral - origin, coarse)
     used, matrix, faces = model.tongue
     surfaces["tongue"] = Surface(matrix @ coarse[used], faces)
-    surfaces |= dress(who.clothes, model.wardrobe, skin, who.size)
-    hidden = hidden_hair(who.clothes, model.attributes["rest"]) if who.clothes.headwear else None
     nodes = model.anchors(skin)
-    middle = (balls["left"].centre + balls["right"].centre) / 2
     return Head(
         name=who.name,
         surfaces=surfaces,
@@ -364,5 +360,20 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
         eye_left=balls["left"].centre,
         eye_right=balls["right"].centre,
         appearance=who.appearance,
-        hair=grow(who.hair, surfaces["skin"], middle, who.appearance, hidden),
     )
+
+
+def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0.0)) -> Head:
+    """`bare_head` with hair, and with what the person wears, each with its material.
+
+    See `pipeline.catalog.hair` and `pipeline.catalog.clothes`; the same errors.
+    """
+    head, model = bare_head(who, expression, gaze), _model()
+    skin = head.surfaces["skin"]
+    worn = dress(who.clothes, model.wardrobe, skin.vertices, who.size)
+    hidden = hidden_hair(who.clothes, model.attributes["rest"]) if who.clothes.headwear else None
+    assert head.eye_left is not None
+    assert head.eye_right is not None
+    middle = (head.eye_left + head.eye_right) / 2
+    hair = grow(who.hair, skin, middle, who.appearance, hidden)
+    return replace(head, surfaces={**head.surfaces, **worn}, hair=hair)

@@ -13,7 +13,7 @@ import numpy as np
 import trimesh
 from campaigns.verify_fit import NOSES, designs
 
-from pipeline.catalog.head import build_head, person
+from pipeline.catalog.head import bare_head, person
 from pipeline.fit import fit
 from pipeline.geometry import Head, Surface
 from pipeline.skin import SkinSurface
@@ -28,7 +28,7 @@ SCAN_SECONDS = 2.0
 
 def warm_rates() -> list[float]:
     """Fits a second over heads, designs and nose positions, once for each round."""
-    heads = [build_head(person(number), "1_neutral") for number in range(HEADS)]
+    heads = [bare_head(person(number), "1_neutral") for number in range(HEADS)]
     worn = [(head, SkinSurface(head)) for head in heads]
     rates = []
     for turn in range(ROUNDS + 1):
@@ -45,7 +45,7 @@ def warm_rates() -> list[float]:
 
 def scan(faces: int) -> Head:
     """A person's skin, subdivided to at least so many triangles."""
-    head = build_head(person(1), "1_neutral")
+    head = bare_head(person(1), "1_neutral")
     skin = head.surfaces["skin"]
     mesh = trimesh.Trimesh(skin.vertices, skin.triangles(), process=False)
     while len(mesh.faces) < faces:

@@ -22,7 +22,7 @@ from campaigns.independent import Skin, figures, violations
 from tqdm import tqdm
 
 from pipeline.catalog.catalog import open_catalog
-from pipeline.catalog.head import EXPRESSIONS, build_head, person
+from pipeline.catalog.head import EXPRESSIONS, bare_head, person
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.fitting import typical_wear
 from pipeline.geometry import Eyewear, Head, resized
@@ -119,7 +119,7 @@ def designs(scale: float = 1.0) -> Pairs:
 
 
 def wear_built_in(number: int, expression: str, mode: WearMode = "worn") -> Tally:
-    head, way = build_head(person(number), expression), typical_wear(mode)
+    head, way = bare_head(person(number), expression), typical_wear(mode)
     return wear(f"person-{number:06d} {expression}", head, designs(way.scale), way)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.annotate.command import annotate
 from pipeline.catalog.anchors import read_sidecar, sidecar_path
 from pipeline.catalog.data import MESH_SUFFIXES
-from pipeline.catalog.head import build_head, person
+from pipeline.catalog.head import bare_head, person
 from pipeline.catalog.mesh import load_eyewear, load_head
 from pipeline.errors import EyeglassError
 from pipeline.fit import fit
@@ -53,7 +53,7 @@ def verify(folder: Path) -> int:
         _count(name, head, {**designs(), **theirs}, total)
         _picture(name, head, glasses | {"rectangle": designs()["rectangle"][0]})
     for number in range(PERSONS if theirs else 0):
-        head = build_head(person(number), "1_neutral")
+        head = bare_head(person(number), "1_neutral")
         _count(f"person-{number:06d}", head, theirs, total)
         if number == 0:
             _picture("person-000000", head, glasses)
