@@ -182,8 +182,11 @@ def _vertex_distance(
     about the middle of the lens to what is met first there.
     """
     if f"eye_{side}" in head.surfaces:
+        # Of the eye looking ahead, wherever it looks: vertices reach furthest at the cornea's apex.
         vertices = head.surfaces[f"eye_{side}"].vertices
-        apex = vertices[vertices[:, 2].argmax()]
+        centre = getattr(head, f"eye_{side}")
+        reach = np.linalg.norm(vertices - centre, axis=1).max()
+        apex = centre + np.array([0.0, 0.0, reach])
         return float(lens.gap(apply(np.linalg.inv(pose), apex[None]))[0])
     middle = apply(pose, lens.middle())
     around = _PUPIL_MM * np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])

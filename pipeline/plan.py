@@ -57,7 +57,8 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
 
     Attempts differ in glasses, nose and in by how much the way of wearing departs from 'worn':
     attempt a is the (a+1)-th draw of those streams. The way itself stays, so that one that is
-    rejected more often is not delivered less often.
+    rejected more often is not delivered less often. Where headwear or a mask leaves no room for
+    it, glasses are worn as they should be.
     Samples of a portrait share its number, and with it every other stream. The recipe must have
     passed `check_names` with the same catalogue.
     """
@@ -68,8 +69,11 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
             np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(number, which)))
         )
 
+    subject = _draw_subject(recipe, catalog, seed, portrait, stream(Stream.SUBJECT))
     glasses_rng, nose_rng = stream(Stream.GLASSES, index), stream(Stream.NOSE, index)
     mode = _draw_name(recipe.wear, WEAR_MODES, stream(Stream.WEAR, index))
+    if mode in catalog.heads.unwearable(subject):
+        mode = "worn"
     wear_rng = stream(Stream.WEAR_BY, index)
     for _ in range(attempt + 1):
         glasses = _draw_glasses(recipe, catalog, glasses_rng)
@@ -84,7 +88,7 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
         index=index,
         attempt=attempt,
         head=catalog.heads.spec(
-            _draw_subject(recipe, catalog, seed, portrait, stream(Stream.SUBJECT)),
+            subject,
             expression,
             _draw_gaze(recipe.gaze, camera, stream(Stream.GAZE)),
         ),

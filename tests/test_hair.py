@@ -13,10 +13,10 @@ from pipeline.blender import scene
 from pipeline.blender.device import Machine
 from pipeline.blender.labels import render_coverage
 from pipeline.catalog import hair as hair_module
+from pipeline.catalog.fields import vertex_normals
 from pipeline.catalog.hairstyles import _STYLES, Beard, Cut, Hair, draw_hair
-from pipeline.catalog.head import EXPRESSIONS, build_head
+from pipeline.catalog.head import EXPRESSIONS, _model, build_head
 from pipeline.catalog.person import person
-from pipeline.catalog.roots import vertex_normals
 from pipeline.fit import fit, posed_parts
 from pipeline.geometry import Head, Strands
 
@@ -119,7 +119,9 @@ def test_shaven_heads_have_no_strands_and_hats_hide_those_below() -> None:
     looks = person(4).appearance
     hair = Hair(middle_cut("crop"), person(4).hair.brows, None)
     everywhere = np.ones(len(skin.vertices))
-    assert "scalp" not in hair_module.grow(hair, skin, np.zeros(3), looks, everywhere)
+    assert "scalp" not in hair_module.grow(
+        hair, _model().places, skin, np.zeros(3), looks, everywhere
+    )
 
 
 @pytest.mark.parametrize("expression", ["1_neutral", "2_mouth_open", "8_pucker"])
@@ -202,3 +204,23 @@ def test_hair_moves_with_the_face() -> None:
     still, raised = (build_head(person(3), e) for e in ("1_neutral", "13_brow_raise"))
     rise = raised.hair["brows"].points[:, 0, 1] - still.hair["brows"].points[:, 0, 1]
     assert rise.mean() > 2.0
+
+
+def test_masks_hide_beards_and_hats_tuck_tied_hair_in() -> None:
+    who = person(MEN[0])
+    bearded = dataclasses.replace(who, hair=Hair(None, who.hair.brows, FULL))
+    masked = dataclasses.replace(bearded, clothes=dataclasses.replace(who.clothes, held="mask"))
+    assert "beard" in build_head(bearded, "1_neutral").hair
+    assert "beard" not in build_head(masked, "1_neutral").hair
+    tied = dataclasses.replace(person(2), hair=Hair(middle_cut("bun"), who.hair.brows, None))
+    worn = {
+        name: dataclasses.replace(tied.clothes, headwear=name, held="") for name in ("", "beanie")
+    }
+    reach = {
+        name: np.ptp(
+            build_head(dataclasses.replace(tied, clothes=clothes), "1_neutral")
+            .hair["scalp"].points, axis=1
+        ).max()
+        for name, clothes in worn.items()
+    }  # fmt: skip
+    assert reach["beanie"] < 20 < 100 < reach[""]

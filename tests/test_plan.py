@@ -13,6 +13,7 @@ from pipeline.catalog.catalog import Catalog, UserHeads
 from pipeline.catalog.head import bare_head, person
 from pipeline.catalog.person import AGE_GROUPS, TONE_STEPS, groups_of
 from pipeline.errors import RecipeError
+from pipeline.fit import fit
 from pipeline.plan import MAX_ATTEMPTS, Stream, check_names, draw
 from pipeline.recipe import load_recipe, parse_recipe
 from pipeline.spec import parse_spec, split_of
@@ -279,3 +280,26 @@ def test_an_expression_that_turns_an_eye_has_its_way():
 def test_groups_and_their_names_in_recipes_are_the_same(catalog):
     every = {"age": dict.fromkeys(AGE_GROUPS, 1), "tone": dict.fromkeys(TONE_STEPS, 1)}
     assert parse_recipe({"people": every | {"sex": {"female": 1, "male": 1}}}, "x")
+
+
+def test_hats_and_masks_leave_no_room_for_some_ways_of_wearing(catalog):
+    clothes = {k: person(k).clothes for k in range(300)}
+    hatted = next(k for k, c in clothes.items() if c.headwear and c.held != "mask")
+    masked = next(k for k, c in clothes.items() if c.held == "mask" and not c.headwear)
+    bare = next(k for k, c in clothes.items() if not c.headwear and not c.held)
+    for first, expected in ((hatted, "worn"), (masked, "pushed_up"), (bare, "pushed_up")):
+        scene = {"people": {"first": first, "count": 1}, "wear": "pushed_up"}
+        assert draw(parse_recipe(scene, "x"), catalog, 0, 0).wear.mode == expected
+    scene = {"people": {"first": masked, "count": 1}, "wear": "slipped"}
+    assert draw(parse_recipe(scene, "x"), catalog, 0, 0).wear.mode == "worn"
+
+
+def test_looking_aside_leaves_the_vertex_distance_alone(catalog):
+    spec = draw(parse_recipe({"people": {"first": 66, "count": 1}}, "x"), catalog, 0, 0)
+    eyewear = catalog.eyewear(spec.glasses)
+    ahead, aside = (
+        fit(bare_head(person(66), "1_neutral", gaze), eyewear, 1.0).figures
+        for gaze in ((0.0, 0.0), (20.0, 10.0))
+    )
+    for side in ("left", "right"):
+        assert abs(ahead[f"vertex_distance_{side}_mm"] - aside[f"vertex_distance_{side}_mm"]) < 0.05

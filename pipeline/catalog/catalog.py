@@ -21,7 +21,7 @@ from pipeline.catalog.light import SUFFIXES as HDR_SUFFIXES
 from pipeline.catalog.light import Light, built_in_lights, check_hdr
 from pipeline.errors import AssetError
 from pipeline.geometry import Eyewear, Head
-from pipeline.spec import GlassesSpec, HeadSpec, LightSpec
+from pipeline.spec import GlassesSpec, HeadSpec, LightSpec, WearMode
 
 OWN_LICENCE = "CC0-1.0"
 USER_LICENCE = "the user's own"
@@ -76,6 +76,18 @@ class Persons:
             gaze_pitch_deg=gaze[1],
         )
 
+    def unwearable(self, number: int) -> frozenset[WearMode]:
+        """Ways of wearing glasses for which a person's hat or mask leaves no room."""
+        from pipeline.catalog.person import person
+
+        clothes = person(number).clothes
+        ways: set[WearMode] = set()
+        if clothes.headwear:
+            ways |= {"pushed_up"}
+        if clothes.held == "mask":
+            ways |= {"slipped", "oversized"}
+        return frozenset(ways)
+
     def load(self, subject: str, expression: str, gaze: tuple[float, float] = (0.0, 0.0)) -> Head:
         """Raises AssetError for a name that is no person's, or an unknown expression."""
         from pipeline.catalog.head import build_head, person
@@ -105,6 +117,9 @@ class UserHeads:
     ) -> HeadSpec:
         name = list(self.files)[number % len(self.files)]
         return HeadSpec(subject=name, sha256=self.hashes[name], expression=expression)
+
+    def unwearable(self, number: int) -> frozenset[WearMode]:
+        return frozenset()
 
     def load(self, subject: str, expression: str, gaze: tuple[float, float] = (0.0, 0.0)) -> Head:
         """Raises AssetError for an unknown name, an expression, or an unusable mesh."""
@@ -161,7 +176,7 @@ def open_catalog(
     said before anything is rendered. Raises AssetError in one line.
     """
     return Catalog(
-        heads=_user_heads(heads) if heads else Persons(_sha256(data_path("assets/heads/hm08.npz"))),
+        heads=_user_heads(heads) if heads else _persons(),
         glasses=_user_glasses(glasses) if glasses else _designs(),
         lights=_lights(
             _files_in(hdri, HDR_SUFFIXES, "HDR images") if hdri else _by_name(built_in_lights()),
@@ -169,6 +184,14 @@ def open_catalog(
             check=hdri is not None,
         ),
     )
+
+
+def _persons() -> Persons:
+    """Persons of the data and of the rules by which they are drawn from it."""
+    from pipeline.catalog.person import REVISION
+
+    data = _sha256(data_path("assets/heads/hm08.npz"))
+    return Persons(hashlib.sha256(f"{data} {REVISION}".encode()).hexdigest())
 
 
 def _designs() -> dict[str, Glasses]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from pipeline.catalog.fields import smoothstep
 from pipeline.catalog.sweep import Body
 from pipeline.catalog.torso import CENTRE, DOWNS, TURNS, Torso, from_funnel, funnel
 from pipeline.geometry import FloatArray, Material, Surface
@@ -60,7 +61,7 @@ class Drape:
 
     def cloth(self, inside: FloatArray, ease_mm: float, thickness_mm: float) -> FloatArray:
         """(t, 3) mm: cloth over the torso; `inside` (t,) mm says how far it is to the neckline."""
-        loose = _smooth(inside / _CLOSE_MM)
+        loose = smoothstep(inside, 0.0, _CLOSE_MM)
         base = self.fine_skin + loose[:, None] * (self.hung - self.fine_skin)
         normals = self.torso.normals(base)
         fall = self.torso.folds @ self.folds
@@ -131,11 +132,6 @@ class Mantle:
         """(turns, k) mm of the surface at `down`: from the neck's axis, and up it."""
         rise = self.rise(down)
         return (rise + down) * np.sqrt(0.5), (rise - down) * np.sqrt(0.5)
-
-
-def _smooth(share: FloatArray) -> FloatArray:
-    share = np.clip(share, 0.0, 1.0)
-    return np.asarray(share * share * (3.0 - 2.0 * share))
 
 
 def cut(

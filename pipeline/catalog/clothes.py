@@ -5,11 +5,11 @@ Shares of all people (of tops, by what is visible below a portrait's chin):
 | top | adults | children |   | other | share |
 |---|---|---|---|---|---|
 | crew-neck T-shirt | 21% | 40% | | scarf | 4% (not over hood or headscarf) |
-| V-neck | 9% | 5% | | baseball cap | 3.5% |
+| V-neck | 9% | 5% | | baseball cap | 3% |
 | scoop (women 12%, men 2%) | 7% | 6% | | beanie | 2% |
 | polo | 8% | 9% | | brimmed hat | 1.5% |
-| shirt, buttoned | 10% | 5% | | headband | 3% (women 5%, men 1%) |
-| shirt, open | 12% | 4% | | headscarf that frames the face | 2% (women 4%) |
+| shirt, buttoned | 10% | 5% | | headband | 2.7% (women 4.4%, men 1%) |
+| shirt, open | 12% | 4% | | headscarf that frames the face | 1.7% (women 3.4%) |
 | turtleneck | 5% | 3% | | earrings | women 52%, men 7% |
 | crew sweater | 11% | 14% | | necklace | women 14%, men 5% |
 | hoodie | 9% | 14% | | something held before the face | 3% |

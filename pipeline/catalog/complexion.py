@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.catalog.fields import smoothstep
 from pipeline.geometry import Appearance, FloatArray
 
 _Attributes = Mapping[str, NDArray[np.float32]]
@@ -42,7 +43,7 @@ class _Regions:
 def paint(attributes: _Attributes, who: Appearance) -> dict[str, NDArray[np.float32]]:
     """Attributes of a person's skin, per vertex.
 
-    attributes: of the average head, see `pipeline.catalog.head.build_head`. Returns
+    attributes: of the average head, see `pipeline.catalog.head.bare_head`. Returns
 
     - `albedo` (n, 3), linear Rec. 709, but for hair and the inside of the mouth
     - `shine` (n,) 0..1, dry to wet
@@ -121,7 +122,7 @@ def _find_regions(attributes: _Attributes) -> _Regions:
     rest = attributes["rest"].astype(float)
     named = {name: attributes[name].astype(float) for name in ("lips", "lids", "ears")}
     across = np.abs(rest[:, 0])
-    front = _step(rest[:, 2], -45.0, -5.0) * (1.0 - named["ears"])
+    front = smoothstep(rest[:, 2], -45.0, -5.0) * (1.0 - named["ears"])
     return _Regions(
         shares=_shares(rest, across, front, named),
         creases=(
@@ -146,11 +147,11 @@ def _shares(
     chin = _blob(rest, (0.0, -90.0, 24.0), (14.0, 10.0, 16.0))
     forehead = _blob(rest, (0.0, 45.0, 18.0), (38.0, 24.0, 30.0))
     bridge = _blob(rest, (0.0, -15.0, 30.0), (7.0, 22.0, 12.0))
-    chest = _step(-rest[:, 1], 150.0, 220.0) * _step(rest[:, 2], -60.0, 0.0)
+    chest = smoothstep(-rest[:, 1], 150.0, 220.0) * smoothstep(rest[:, 2], -60.0, 0.0)
     under_eye = _near_line(rest, across, _BAG + np.array([0.0, 3.5]), 4.0)
-    under_eye *= _step(-rest[:, 1], 3.0, 7.0)
+    under_eye *= smoothstep(-rest[:, 1], 3.0, 7.0)
     lips = named["lips"]
-    body = 1.0 - _step(-rest[:, 1], 115.0, 150.0)
+    body = 1.0 - smoothstep(-rest[:, 1], 115.0, 150.0)
     return {
         "flushed": np.clip(
             0.75 * cheeks + 0.65 * tip + 0.75 * wings + 0.3 * chin + 0.6 * named["ears"]
@@ -160,7 +161,7 @@ def _shares(
         "under_eye": under_eye * front,
         "lids": named["lids"],
         "lips": lips * lips * (3.0 - 2.0 * lips),
-        "upper_lip": _step(rest[:, 1], -69.0, -66.0),
+        "upper_lip": smoothstep(rest[:, 1], -69.0, -66.0),
         "beard": _beard(rest, across, lips) * (1.0 - named["ears"]),
         "oily": np.clip(
             forehead + tip + 0.9 * bridge + 0.7 * chin + 0.5 * wings + 0.25 * cheeks, 0.0, 1.0
@@ -173,32 +174,36 @@ def _shares(
 def _beard(rest: FloatArray, across: FloatArray, lips: FloatArray) -> FloatArray:
     """Where a man's beard grows: lip, chin, jaw and the neck's upper part."""
     top = np.interp(across, _BEARD_TOP[:, 0], _BEARD_TOP[:, 1])
-    share = _step(top - rest[:, 1], -3.0, 9.0) * _step(rest[:, 1], -150.0, -112.0)
+    share = smoothstep(top - rest[:, 1], -3.0, 9.0) * smoothstep(rest[:, 1], -150.0, -112.0)
     bare = _blob(rest, (13.0, -83.0, 24.0), (5.0, 4.0, 12.0))
-    share *= _step(rest[:, 2], -75.0, -45.0) * (1.0 - _step(lips, 0.1, 0.5))
+    share *= smoothstep(rest[:, 2], -75.0, -45.0) * (1.0 - smoothstep(lips, 0.1, 0.5))
     return share * (1.0 - 0.5 * bare)
 
 
 def _forehead_lines(rest: FloatArray, front: FloatArray) -> tuple[FloatArray, FloatArray]:
     x, y = rest[:, 0], rest[:, 1]
     bent = y + 2.2 * np.sin(x / 16.0) + 1.1 * np.sin(x / 6.5 + y / 15.0) - 0.004 * x**2
-    depth = _step(y, 24.0, 34.0) * _step(-y, -66.0, -50.0) * _step(-np.abs(x), -44.0, -20.0)
+    depth = (
+        smoothstep(y, 24.0, 34.0)
+        * smoothstep(-y, -66.0, -50.0)
+        * smoothstep(-np.abs(x), -44.0, -20.0)
+    )
     return 2.0 * np.pi * bent / 8.5, 0.32 * depth * front
 
 
 def _frown_lines(
     rest: FloatArray, across: FloatArray, front: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    depth = np.exp(-(((rest[:, 1] - 14.0) / 8.0) ** 2)) * _step(-across, -12.0, -8.0)
-    return np.pi * (across - 6.0) / 4.0, 0.3 * depth * front * _step(across, 2.0, 4.0)
+    depth = np.exp(-(((rest[:, 1] - 14.0) / 8.0) ** 2)) * smoothstep(-across, -12.0, -8.0)
+    return np.pi * (across - 6.0) / 4.0, 0.3 * depth * front * smoothstep(across, 2.0, 4.0)
 
 
 def _crows_feet(rest: FloatArray, across: FloatArray) -> tuple[FloatArray, FloatArray]:
     away = np.stack([across - _OUTER_CORNER[0] + 6.0, rest[:, 1] - _OUTER_CORNER[1]], axis=1)
     distance = np.linalg.norm(away, axis=1)
     angle = np.arctan2(away[:, 1], away[:, 0])
-    depth = _step(distance, 8.0, 12.0) * _step(-distance, -27.0, -14.0)
-    depth *= _step(-np.abs(angle), -1.0, -0.7) * _step(rest[:, 2], -35.0, -20.0)
+    depth = smoothstep(distance, 8.0, 12.0) * smoothstep(-distance, -27.0, -14.0)
+    depth *= smoothstep(-np.abs(angle), -1.0, -0.7) * smoothstep(rest[:, 2], -35.0, -20.0)
     return 2.0 * np.pi * angle / 0.34 + 0.12 * distance, 0.3 * depth
 
 
@@ -207,15 +212,15 @@ def _fold(
 ) -> tuple[FloatArray, FloatArray]:
     """One crease along a line of (x, y) down either side of the face."""
     distance, along = _to_line(np.stack([across, rest[:, 1]], axis=1), line)
-    depth = np.sin(np.pi * np.clip(along, 0.0, 1.0)) ** 0.7 * _step(rest[:, 2], -5.0, 5.0)
-    depth *= _step(-distance, -3.0 * half_mm, -1.5 * half_mm)
+    depth = np.sin(np.pi * np.clip(along, 0.0, 1.0)) ** 0.7 * smoothstep(rest[:, 2], -5.0, 5.0)
+    depth *= smoothstep(-distance, -3.0 * half_mm, -1.5 * half_mm)
     return np.pi * np.clip(distance / half_mm, 0.0, 1.0), depth_mm * depth
 
 
 def _ring(rest: FloatArray, height: float) -> tuple[FloatArray, FloatArray]:
     """One crease around the neck, lower in front."""
     sloping = rest[:, 1] - height + 0.0022 * rest[:, 0] ** 2
-    depth = np.exp(-((sloping / 9.0) ** 2)) * _step(rest[:, 2], -75.0, -30.0)
+    depth = np.exp(-((sloping / 9.0) ** 2)) * smoothstep(rest[:, 2], -75.0, -30.0)
     return np.pi * np.clip(sloping / 5.0, -1.0, 1.0), 0.5 * depth
 
 
@@ -243,11 +248,6 @@ def _blob(
     own = rest.copy()
     own[:, 0] = np.abs(own[:, 0])
     return np.exp(-(((own - centre) / size) ** 2).sum(axis=1))
-
-
-def _step(values: FloatArray, low: float, high: float) -> FloatArray:
-    part = np.clip((values - low) / (high - low), 0.0, 1.0)
-    return part * part * (3.0 - 2.0 * part)
 
 
 def _waves(rest: FloatArray, count: int = 24) -> FloatArray:

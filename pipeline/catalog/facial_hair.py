@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.catalog.fields import smoothstep, unit
 from pipeline.catalog.hairstyles import Beard, Brows
-from pipeline.catalog.roots import Roots, scatter, unit
+from pipeline.catalog.roots import Roots, scatter
 from pipeline.geometry import FloatArray, Surface
 
 _SEED = 20261124
@@ -35,8 +36,8 @@ def grow_brows(
     """Points (n, 4, 3) and radii (n, 4) of both brows, on a skin (v, 3) with normals (v, 3)."""
     across, above = _on_brow(roots.rest, brows)
     half = np.interp(across, _HALF_AT, _HALF_MM) * brows.thickness
-    density = brows.density * _smooth(1.0 - np.abs(above) / half, 0.0, 0.9)
-    density = density * _smooth(across, 0.0, 0.22) * _smooth(1.0 - across, 0.0, 0.2)
+    density = brows.density * smoothstep(1.0 - np.abs(above) / half, 0.0, 0.9)
+    density = density * smoothstep(across, 0.0, 0.22) * smoothstep(1.0 - across, 0.0, 0.2)
     used = roots.luck < density
     roots, across, above, half = roots.of(used), across[used], above[used], half[used]
     sign = np.sign(roots.rest[:, 0])
@@ -89,14 +90,32 @@ def grow_beard(
 def beard_density(beard: Beard, rest: FloatArray) -> NDArray:
     """(n,) 0..1 share of places at `rest` (n, 3) where a beard's hairs grow."""
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
-    top = np.interp(x, _CHEEK_AT, _CHEEK_MM) - beard.low_cheek * _smooth(x, 30.0, 45.0)
-    cheek = _smooth(top - y, -2.0, 14.0) * _smooth(y, -126.0, -112.0) * _smooth(z, -66.0, -58.0)
-    lip = _smooth(-50.0 - y, 0.0, 3.0) * _smooth(y, -65.0, -58.0) * _smooth(28.0 - x, 0.0, 16.0)
-    lip = lip * (0.55 + 0.45 * _smooth(x, 1.5, 4.5))
-    chin = _smooth(-78.0 - y, 0.0, 5.0) * _smooth(24.0 - x, 0.0, 5.0) * _smooth(y, -120.0, -110.0)
-    patch = _smooth(-78.0 - y, -2.0, 2.0) * _smooth(6.0 - x, 0.0, 3.0) * _smooth(y, -120.0, -110.0)
-    corner = _smooth(x, 20.0, 27.0) * _smooth(33.0 - x, 0.0, 6.0) * _smooth(-56.0 - y, 0.0, 9.0)
-    corner = 0.8 * corner * _smooth(y, -112.0, -90.0)
+    top = np.interp(x, _CHEEK_AT, _CHEEK_MM) - beard.low_cheek * smoothstep(x, 30.0, 45.0)
+    cheek = (
+        smoothstep(top - y, -2.0, 14.0)
+        * smoothstep(y, -126.0, -112.0)
+        * smoothstep(z, -66.0, -58.0)
+    )
+    lip = (
+        smoothstep(-50.0 - y, 0.0, 3.0)
+        * smoothstep(y, -65.0, -58.0)
+        * smoothstep(28.0 - x, 0.0, 16.0)
+    )
+    lip = lip * (0.55 + 0.45 * smoothstep(x, 1.5, 4.5))
+    chin = (
+        smoothstep(-78.0 - y, 0.0, 5.0)
+        * smoothstep(24.0 - x, 0.0, 5.0)
+        * smoothstep(y, -120.0, -110.0)
+    )
+    patch = (
+        smoothstep(-78.0 - y, -2.0, 2.0)
+        * smoothstep(6.0 - x, 0.0, 3.0)
+        * smoothstep(y, -120.0, -110.0)
+    )
+    corner = (
+        smoothstep(x, 20.0, 27.0) * smoothstep(33.0 - x, 0.0, 6.0) * smoothstep(-56.0 - y, 0.0, 9.0)
+    )
+    corner = 0.8 * corner * smoothstep(y, -112.0, -90.0)
     # Beards thin out between moustache and cheek and under the lower lip.
     bare = 1.0 - 0.75 * np.exp(-(((x - 13.0) / 6.0) ** 2) - (((y + 83.0) / 4.0) ** 2))
     full = np.maximum(cheek * (x > 24.0), chin * bare)
@@ -169,12 +188,6 @@ def beard_roots(skin: Surface) -> Roots:
     thickest = np.maximum.reduce([beard_density(Beard(kind, 1, 1, 1, 0, 0, 0), rest)
                                   for kind in ("full", "goatee")])  # fmt: skip
     return scatter(skin, (thickest * low * bare > 0).astype(float), _BEARD_MM2, _rng(4))
-
-
-def _smooth(value: NDArray, low: float, high: float) -> NDArray:
-    """0 below `low`, 1 above `high`, smooth between."""
-    t = np.clip((value - low) / (high - low), 0.0, 1.0)
-    return np.asarray(t * t * (3.0 - 2.0 * t))
 
 
 def _rng(number: int) -> np.random.Generator:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +22,9 @@ from pipeline.catalog.facial_hair import (
     grow_beard,
     grow_brows,
 )
+from pipeline.catalog.fields import smoothstep, unit, vertex_normals
 from pipeline.catalog.hairstyles import Cut, Hair
-from pipeline.catalog.roots import Roots, scatter, unit, vertex_normals
+from pipeline.catalog.roots import Roots, scatter
 from pipeline.geometry import Appearance, FloatArray, Strands, Surface
 
 _SEED = 20261125
@@ -35,6 +35,8 @@ _NEAR_GUIDES = 6
 _NOT_MINE = 1e-12
 _HAIR_RADIUS_MM = 0.14
 _GUIDE_POINTS = 15
+#: What is seen of tied hair below a hat.
+_UNDER_HAT = Cut("tucked", "whorl", top=10.0, sides=10.0, nape=10.0, volume=1.0)
 #: How far the hairlines of men who shave their heads have receded.
 _SHAVEN = 0.6
 #: Up to this length all places are used.
@@ -47,9 +49,12 @@ _SHOULDERS_Z_MM = -80.0
 
 
 @dataclass(frozen=True, eq=False)
-class _Places:
-    """Where anybody's hair grows. near: (n, 6) guides around each place, nearest first; clump:
-    (n,) the place whose hair each gathers around."""
+class Places:
+    """Where anybody's hair grows; see `find_places`.
+
+    near: (n, 6) guides around each place on the scalp, nearest first. clump: (n,) the place whose
+    hair each gathers around.
+    """
 
     scalp: Roots
     guides: Roots
@@ -71,6 +76,7 @@ class Scalp:
 
 def grow(
     hair: Hair,
+    places: Places,
     skin: Surface,
     eyes: FloatArray,
     looks: Appearance,
@@ -81,7 +87,6 @@ def grow(
     skin: of a parametric head, in mm. eyes: (3,) between the eyes. hidden: (v,) 0..1 where headwear
     hides hair.
     """
-    places = _places(_Same(skin))
     vertices = np.asarray(skin.vertices)
     normals = vertex_normals(vertices, skin.faces)
     scalp = Scalp(vertices, normals, eyes, cKDTree(vertices))
@@ -101,7 +106,7 @@ def grow(
 def undergrowth(hair: Hair, attributes: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     """(v,) 0..1 how much hair stands below the strands of scalp and beard, at the skin's vertices.
 
-    attributes: `rest` and `scalp` of the skin.
+    attributes: `rest`, `scalp`, `lips` and `mouth_inside` of the skin.
     """
     rest = attributes["rest"].astype(np.float64)
     left = attributes["scalp"] * kept(_SHAVEN if hair.cut is None else hair.cut.recession, rest)
@@ -126,29 +131,18 @@ def _strands(
     return Strands(points, radius, shade, first, second, grey)
 
 
-class _Same:
-    """A surface as a key: all parametric heads have the same faces and places."""
+def find_places(skin: Surface) -> Places:
+    """The places of hair on the skin of parametric heads, which all have the same faces.
 
-    def __init__(self, surface: Surface) -> None:
-        self.surface = surface
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-@lru_cache(maxsize=1)
-def _places(key: _Same) -> _Places:
-    skin = key.surface
+    skin: with the attributes `rest`, `scalp`, `lips`, `mouth_inside` and `ears`.
+    """
     rng = np.random.Generator(np.random.PCG64(_SEED))
     hairy = skin.attributes["scalp"] * (skin.attributes["mouth_inside"] < 0.01).astype(float)
     scalp = scatter(skin, hairy, _HAIR_MM2, rng)
     guides = scatter(skin, (hairy > 0.02).astype(float), _GUIDE_MM2, rng)
     centres = np.flatnonzero(scalp.luck < _HAIR_MM2 / _CLUMP_MM2)
     nearest = cKDTree(scalp.rest[centres]).query(scalp.rest)[1]
-    return _Places(
+    return Places(
         scalp=scalp,
         guides=guides,
         near=cKDTree(guides.rest).query(scalp.rest, _NEAR_GUIDES)[1],
@@ -159,9 +153,11 @@ def _places(key: _Same) -> _Places:
 
 
 def grow_scalp(
-    cut: Cut, places: _Places, scalp: Scalp, hidden: NDArray | None
+    cut: Cut, places: Places, scalp: Scalp, hidden: NDArray | None
 ) -> tuple[FloatArray, NDArray[np.float32]]:
     """Points (n, k, 3) and radii (n, k) of a cut."""
+    if hidden is not None and cut.flow == "knot" and _crown(places.scalp, hidden) > 0.5:
+        cut = _UNDER_HAT
     guides = _grow_guides(cut, places.guides, scalp)
     density = cut.density * kept(cut.recession, places.scalp.rest)
     if hidden is not None:
@@ -189,6 +185,12 @@ def grow_scalp(
     return points, (thick * taper).astype(np.float32)
 
 
+def _crown(scalp: Roots, hidden: NDArray) -> float:
+    """How much headwear hides the crown, 0..1."""
+    nearest = np.argmin(((scalp.rest - _WHORL) ** 2).sum(axis=1))
+    return float(scalp.on(hidden)[nearest])
+
+
 def kept(recession: float, rest: FloatArray) -> NDArray:
     """(n,) 0..1: hair left at places on the average head when a hairline has receded so far.
 
@@ -206,9 +208,9 @@ def kept(recession: float, rest: FloatArray) -> NDArray:
 def _lengths(cut: Cut, rest: FloatArray) -> NDArray:
     """(n,) mm at places on the average head."""
     y, z = rest[:, 1], rest[:, 2]
-    top = _smooth(y, 38.0, 74.0)
+    top = smoothstep(y, 38.0, 74.0)
     length = cut.sides + (cut.top - cut.sides) * top
-    low = _smooth(-z, 95.0, 120.0) * _smooth(-y, -30.0, 10.0)
+    low = smoothstep(-z, 95.0, 120.0) * smoothstep(-y, -30.0, 10.0)
     length = length + (cut.nape - length) * low
     if cut.flow == "knot":
         length = 1.1 * np.linalg.norm(_KNOT - rest, axis=1) + cut.top
@@ -220,29 +222,29 @@ def _lengths(cut: Cut, rest: FloatArray) -> NDArray:
 def _fringe(rest: FloatArray) -> NDArray:
     """(n,) 0..1 whether hair there belongs to the fringe."""
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
-    return _smooth(z, -34.0, -28.0) * _smooth(52.0 - x, 0.0, 4.0) * _smooth(y, 50.0, 56.0)
+    return smoothstep(z, -34.0, -28.0) * smoothstep(52.0 - x, 0.0, 4.0) * smoothstep(y, 50.0, 56.0)
 
 
 def _flow(cut: Cut, guides: Roots, points: FloatArray) -> FloatArray:
     """(n, 3) where hair of each guide goes at its point (n, 3), relative to the eyes."""
     x, y, z = points.T
     own = np.sign(guides.rest[:, 0])
-    top = _smooth(y, 45.0, 70.0)[:, None]
+    top = smoothstep(y, 45.0, 70.0)[:, None]
     down, behind = _vectors(0.1 * own, -1.0, 0.05), np.array([0.0, 0.0, -1.0])
     whorl = unit((points - _WHORL) * [1.0, 0.35, 1.0])
     if cut.flow == "part":
-        back = _smooth(-z, 120.0, 160.0)[:, None]
+        back = smoothstep(-z, 120.0, 160.0)[:, None]
         across = _vectors(_side(cut, guides.rest), -0.25, -0.3)
         flow = (across * (1.0 - back) + down * back) * top + (1.0 - top) * (down + 0.15 * behind)
     elif cut.flow == "back":
         level = _vectors(0.25 * own, 0.05, -1.0 + 0.0 * x)
-        before = _smooth(z, -165.0, -120.0)[:, None]
+        before = smoothstep(z, -165.0, -120.0)[:, None]
         flow = np.where(top > 0.5, level, level * before + 0.9 * down + 0.6 * behind)
     elif cut.flow == "side":
         away = -1.0 if cut.part_mm > 0.0 else 1.0
         beyond = (_side(cut, guides.rest) != away)[:, None]
         across = np.where(beyond, down + 0.3 * behind, _vectors(away + 0.0 * x, 0.12, 0.35))
-        front = _smooth(z, -125.0, -80.0)[:, None]
+        front = smoothstep(z, -125.0, -80.0)[:, None]
         flow = top * (front * across + (1.0 - front) * whorl)
         flow = flow + (1.0 - top) * (down + 0.35 * behind)
     elif cut.flow == "knot":
@@ -307,9 +309,9 @@ def _grow_guides(cut: Cut, guides: Roots, scalp: Scalp) -> FloatArray:
 def _off_face(points: FloatArray, fringe: NDArray) -> FloatArray:
     """(n, 3) push sideways for long hair that would fall over face or throat."""
     x, y, z = points.T
-    front = _smooth(z, -40.0, -15.0) * _smooth(58.0 - y, 0.0, 14.0)
-    throat = _smooth(z, -105.0, -80.0) * _smooth(-70.0 - y, 0.0, 20.0)
-    inside = _smooth(66.0 - np.abs(x), 0.0, 10.0) * np.maximum(front, throat) * (1.0 - fringe)
+    front = smoothstep(z, -40.0, -15.0) * smoothstep(58.0 - y, 0.0, 14.0)
+    throat = smoothstep(z, -105.0, -80.0) * smoothstep(-70.0 - y, 0.0, 20.0)
+    inside = smoothstep(66.0 - np.abs(x), 0.0, 10.0) * np.maximum(front, throat) * (1.0 - fringe)
     sign = np.where(x >= 0.0, 1.0, -1.0)
     return inside[:, None] * np.stack([1.5 * sign, 0.0 * x, -1.0 + 0.0 * x], axis=1)
 
@@ -326,7 +328,7 @@ def _above_skin(
     height = np.einsum("ij,ij->i", points - scalp.skin[nearest], normal)
     layer = 0.5 + cut.volume * (1.0 - np.exp(-travelled / 18.0))
     # Clothes lie on shoulders.
-    low = _smooth(-(points[:, 1] - scalp.eyes[1]), 120.0, 150.0)
+    low = smoothstep(-(points[:, 1] - scalp.eyes[1]), 120.0, 150.0)
     lack = np.clip(layer + 9.0 * low - height, 0.0, 25.0)
     near = np.exp(-np.clip(height - layer, 0.0, None) / 4.0)
     return points + lack[:, None] * normal, normal, low * (lack > 0.0), near
@@ -340,7 +342,7 @@ def _between(
     grown: FloatArray,
     scalp: Scalp,
 ) -> FloatArray:
-    """(n, k, 3) hairs shaped as the three nearest guides on their own side of the part."""
+    """(n, k, 3) hairs shaped as the nearest guides on their own side of the part."""
     distance = np.linalg.norm(guides.rest[near] - roots.rest[:, None], axis=2)
     weight = 1.0 / (distance + 1.0) ** 4
     if cut.flow in ("part", "side"):
@@ -362,7 +364,7 @@ def _between(
 
 def _styled(cut: Cut, points: FloatArray, clump: NDArray[np.int64], luck: NDArray) -> FloatArray:
     """Hairs of uneven length, gathered in clumps, curled and frayed."""
-    count, steps = points.shape[1], _steps(points.shape[1])[None, :, None]
+    steps = _steps(points.shape[1])[None, :, None]
     root = points[:, :1]
     length = np.linalg.norm(np.diff(points, axis=1), axis=2).sum(axis=1)
     points = root + (points - root) * (0.86 + 0.16 * luck[:, :1, None])
@@ -382,7 +384,7 @@ def _styled(cut: Cut, points: FloatArray, clump: NDArray[np.int64], luck: NDArra
     wave = 2.0 * np.pi * (steps * (1.0 + 2.0 * luck[:, 6, None, None]) + luck[:, 2:3, None])
     loose = np.sin(wave) * first + np.cos(1.3 * wave + 6.0 * luck[:, 3, None, None]) * second
     wild = 0.4 + 2.2 * luck[:, 5, None, None] ** 6
-    return points + fray * wild * loose * (count > 1)
+    return points + fray * wild * loose
 
 
 def _steps(count: int) -> NDArray[np.float32]:
@@ -395,9 +397,3 @@ def _axis(first: NDArray, second: NDArray) -> FloatArray:
     z, turn = 2.0 * first - 1.0, 2.0 * np.pi * second
     flat = np.sqrt(1.0 - z**2)
     return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=1)
-
-
-def _smooth(value: NDArray, low: float, high: float) -> NDArray:
-    """0 below `low`, 1 above `high`, smooth between."""
-    t = np.clip((value - low) / (high - low), 0.0, 1.0)
-    return np.asarray(t * t * (3.0 - 2.0 * t))

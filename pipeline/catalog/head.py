@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from pipeline.catalog import complexion, eyes, teeth
 from pipeline.catalog.clothes import Wardrobe, dress, find_wardrobe, hidden_hair
 from pipeline.catalog.data import data_path
-from pipeline.catalog.hair import grow, undergrowth
+from pipeline.catalog.hair import Places, find_places, grow, undergrowth
 from pipeline.catalog.mouth import Lips, find_lips
 from pipeline.catalog.person import Person, person
 from pipeline.catalog.subdivide import catmull_clark
 from pipeline.errors import AssetError
 from pipeline.geometry import Anchors, FloatArray, Head, Surface
+from pipeline.spec import GAZE_PITCH_DEG, GAZE_YAW_DEG
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -33,7 +34,6 @@ __all__ = ["EXPRESSIONS", "bare_head", "build_head", "person"]
 _MM_PER_DM = 100.0
 _SIDES = ("left", "right")
 _LOOK_DEG = {"Out": 30.0, "In": 30.0, "Up": 22.0, "Down": 24.0}
-_GAZE_DEG = (25.0, 20.0)
 _LOOPS_AROUND_LIDS = 6
 
 
@@ -93,6 +93,7 @@ class _Model:
     tongue: tuple[NDArray[np.int64], csr_matrix, NDArray[np.int64]]
     lips: Lips
     wardrobe: Wardrobe
+    places: Places
     helpers: Mapping[str, NDArray[np.int64]]
     attributes: Mapping[str, NDArray[np.float32]]
     anchor_vertices: NDArray[np.int64]
@@ -196,6 +197,7 @@ def _model() -> _Model:
             lids=lids,
             tongue=_read_tongue(file),
             lips=lips,
+            places=find_places(Surface(attributes["rest"], fine_faces, attributes=attributes)),
             wardrobe=find_wardrobe(fine_faces, attributes["rest"].astype(float), attributes),
             helpers=helpers,
             attributes=attributes,
@@ -229,7 +231,10 @@ def _units(expression: str) -> Mapping[str, float]:
 def _with_gaze(units: Mapping[str, float], gaze: tuple[float, float]) -> Mapping[str, float]:
     """Face units that also turn eyes by (yaw to the subject's left, pitch up) in degrees; an eye
     that they turn or close already is left alone."""
-    yaw, pitch = (float(np.clip(g, -most, most)) for g, most in zip(gaze, _GAZE_DEG, strict=True))
+    yaw, pitch = (
+        float(np.clip(g, -most, most))
+        for g, most in zip(gaze, (GAZE_YAW_DEG, GAZE_PITCH_DEG), strict=True)
+    )
     turned = dict(units)
     for side, outwards in (("Left", yaw), ("Right", -yaw)):
         own = ("eyeLook", "eyeBlink")
@@ -375,5 +380,7 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
     assert head.eye_left is not None
     assert head.eye_right is not None
     middle = (head.eye_left + head.eye_right) / 2
-    hair = grow(who.hair, skin, middle, who.appearance, hidden)
-    return replace(head, surfaces={**head.surfaces, **worn}, hair=hair)
+    # A mask lies on the beard and hides it.
+    hair = replace(who.hair, beard=None) if who.clothes.held == "mask" else who.hair
+    strands = grow(hair, model.places, skin, middle, who.appearance, hidden)
+    return replace(head, surfaces={**head.surfaces, **worn}, hair=strands)

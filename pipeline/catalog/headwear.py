@@ -22,7 +22,8 @@ _MIDDLE = np.array([0.0, 15.0, -68.0])
 _TURNS = np.arange(-180.0, 180.0, 5.0)
 _TILTS = np.arange(0.0, 114.0, 3.0)
 #: Lower edge before the forehead, above the ears and behind, mm on the average head, where brows
-#: reach up to 23 and ears to 4. Temples rest below all of them.
+#: reach up to 23 and ears to 4. What glasses are pushed up would go through
+#: them, see `pipeline.catalog.catalog.Persons.unwearable`; temples go under those that reach ears.
 EDGES: Mapping[str, tuple[float, float, float]] = {
     "cap": (51.0, 22.0, -8.0),
     "beanie": (46.0, 17.0, -14.0),

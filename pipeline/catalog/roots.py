@@ -65,22 +65,3 @@ def scatter(skin: Surface, density: NDArray, spacing_mm2: float, rng: np.random.
     place = np.einsum("ij,ijk->ik", weights, rest[corners])
     order = rng.permutation(len(at))
     return Roots(corners[order], weights[order], place[order], rng.random(len(at)))
-
-
-def vertex_normals(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
-    """(v, 3) unit normals of a mesh of quads, means of the faces around."""
-    a, b = (vertices[faces[:, i + 2]] - vertices[faces[:, i]] for i in (0, 1))
-    normal = np.cross(a, b)
-    summed = np.stack(
-        [
-            np.bincount(faces.ravel(), np.repeat(normal[:, i], faces.shape[1]), len(vertices))
-            for i in range(3)
-        ],
-        axis=1,
-    )
-    return summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-12)
-
-
-def unit(vectors: FloatArray) -> FloatArray:
-    """Vectors (..., 3) scaled to length 1."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
