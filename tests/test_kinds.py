@@ -25,8 +25,8 @@ KINDS = [
     ("rimless_hexagon", "silver", "photo_grey", -4.0),
     ("pilot", "rose_gold", "silver_mirror", 1.0),
 ]
-#: Straight on, so near that the glasses fill the picture.
-NEAR = {"distance_mm": 280.0, "yaw_deg": 0.0, "pitch_deg": 0.0, "roll_deg": 0.0}
+#: Turned so that temples are seen through lenses, so near that the glasses fill the picture.
+NEAR = {"distance_mm": 280.0, "yaw_deg": 24.0, "pitch_deg": 0.0, "roll_deg": 0.0}
 
 
 def worn(kind, worn_spec, catalog, size, **camera):

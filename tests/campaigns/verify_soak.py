@@ -22,10 +22,12 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def soak(samples: int, repeated: int, folder: str) -> tuple[list[float], list[float]]:
+def soak(
+    samples: int, repeated: int, folder: str, size: int = SIZE
+) -> tuple[list[float], list[float]]:
     """Seconds and memory after each of `samples`, the last `repeated` of which are the first."""
     recipe = load_recipe("portrait")
-    render = recipe.render.model_copy(update={"size": SIZE, "spp": SPP})
+    render = recipe.render.model_copy(update={"size": size, "spp": SPP})
     worker = Worker(
         {
             "recipe": recipe.model_copy(update={"render": render}).model_dump(mode="json"),
