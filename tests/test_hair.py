@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def middle_cut(style: str, **changes: float) -> Cut:
     return Cut(style=style, flow=flow, **(numbers | changes))
 
 
-@cache
+@lru_cache(maxsize=4)
 def wearing(k: int, hair: Hair, expression: str = "1_neutral") -> Head:
     return build_head(dataclasses.replace(person(k), hair=hair), expression)
 
