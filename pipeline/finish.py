@@ -19,7 +19,7 @@ def finish(spec: SampleSpec, rendering: Rendering, denoiser: Denoiser) -> dict[s
     (h, w) masks of 0 and 255 and `alpha_full`, uint16 (h, w) `shadow_matte` with 65535 for 1 and
     (h, w, 3) `lens_transmittance` likewise.
     """
-    gain = np.float32(2.0**spec.light.exposure_ev)
+    gain = np.float32(spec.light.gain)
     traced = rendering.layers
     shown = denoised_layers(rendering, denoiser) if spec.render.denoise else traced
     images: dict[str, NDArray] = {

@@ -87,6 +87,13 @@ class Material:
         return red, green, blue
 
 
+def as_triangles(faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(t, 3) of triangles or quads; a quad (a, b, c, d) becomes (a, b, c) and (a, c, d)."""
+    if faces.shape[1] == 3:
+        return faces
+    return np.concatenate([faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]])
+
+
 @dataclass(frozen=True, eq=False)
 class Surface:
     """One mesh of one kind: polygons with the same number of corners.
@@ -104,9 +111,7 @@ class Surface:
 
     def triangles(self) -> NDArray[np.int64]:
         """(t, 3) int64 vertex indices; a quad (a, b, c, d) becomes (a, b, c) and (a, c, d)."""
-        if self.faces.shape[1] == 3:
-            return self.faces
-        return np.concatenate([self.faces[:, [0, 1, 2]], self.faces[:, [0, 2, 3]]])
+        return as_triangles(self.faces)
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,6 +129,11 @@ class LightSpec(Frozen):
     rotation_deg: Annotated[int, Field(ge=0, le=359)]
     exposure_ev: Annotated[Finite, Field(ge=-30, le=30)]
 
+    @property
+    def gain(self) -> float:
+        """What linear pixel values are multiplied by."""
+        return float(2.0**self.exposure_ev)
+
 
 def once(names: Sequence[ExtraKey]) -> Any:
     """The names, if none is there twice; raises ValueError."""

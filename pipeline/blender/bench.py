@@ -26,7 +26,6 @@ from pipeline.blender import labels, layers, trace
 from pipeline.denoise import Denoiser
 from pipeline.pixels import Float32, srgb_from_linear
 from pipeline.recipe import load_recipe
-from pipeline.rendering import Guides
 from pipeline.spec import LAYERS
 from pipeline.worker import Worker
 
@@ -107,21 +106,20 @@ def measure_errors(plan: Plan) -> Iterator[Error]:
             worker.run({"index": index})
             built = worker.built
             assert built is not None
-            gain = np.float32(2.0**built.portrait.spec.light.exposure_ev)
+            gain = np.float32(built.portrait.spec.light.gain)
             cycles = built.portrait.scene.cycles
 
             def shown(linear: Float32, gain: np.float32 = gain) -> Float32:
                 return srgb_from_linear(linear * gain) * np.float32(255)
 
             cycles.samples, cycles.seed = REFERENCE_SPP, built.portrait.spec.render.seed + 1
-            reference = shown(layers.trace_layer(built, "all")["Combined"][..., :3])
+            reference = shown(layers.color_of(layers.trace_layer(built, "all")))
             cycles.seed = built.portrait.spec.render.seed
             for spp in plan.errors:
                 cycles.samples = spp
                 passes = layers.trace_layer(built, "all")
-                noisy = passes["Combined"][..., :3]
-                guides = Guides(passes["Denoising Albedo"], passes["Denoising Normal"])
-                clean = denoiser.denoise(noisy, guides)
+                noisy = layers.color_of(passes)
+                clean = denoiser.denoise(noisy, layers.guides_of(passes))
                 errors = [
                     float(np.sqrt(((shown(image) - reference) ** 2).mean()))
                     for image in (noisy, clean)

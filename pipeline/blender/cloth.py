@@ -6,10 +6,9 @@ from typing import Any
 
 import bpy
 
+from pipeline.blender.frames import METRES_PER_MM
 from pipeline.blender.shading import Shader
 from pipeline.geometry import Material
-
-_MM = 0.001
 
 
 def worn(name: str, material: Material) -> bpy.types.Material:
@@ -46,12 +45,6 @@ def _patterned(shader: Shader, material: Material) -> dict[str | int, Any]:
         phase = shader.math("FRACT", shader.math("DIVIDE", axis, mm))
         return shader.math("LESS_THAN", phase, share)
 
-    def noise(scale: float, detail: float = 1.0, vector: Any = place) -> Any:
-        node = shader.node(
-            "ShaderNodeTexNoise", {"Vector": vector, "Scale": scale, "Detail": detail}
-        )
-        return node.outputs[0]
-
     if material.pattern in ("knit", "ribs"):
         wave = shader.math("SINE", shader.math("MULTIPLY", axes[0], 6.2832 / period))
         if material.pattern == "knit":
@@ -61,7 +54,7 @@ def _patterned(shader: Shader, material: Material) -> dict[str | int, Any]:
             wave = shader.math("ADD", wave, shader.math("MULTIPLY", row, 0.5))
         groove = shader.ramp(wave, -1.2, 0.2)
         dark = tuple(0.55 * c for c in first)
-        depth = 0.14 * period * _MM
+        depth = 0.14 * period * METRES_PER_MM
         bump = shader.node("ShaderNodeBump", {"Strength": 0.7, "Distance": depth, "Height": wave})
         return {"Base Color": shader.mix(groove, dark, first), "Normal": bump.outputs[0]}
     if material.pattern == "stripes":
@@ -72,15 +65,11 @@ def _patterned(shader: Shader, material: Material) -> dict[str | int, Any]:
         crossed = shader.math("ADD", bars(axes[0], 0.45), bars(axes[1], 0.45))
         share = shader.math("MULTIPLY", crossed, 0.42)
     elif material.pattern == "print":
-        share = shader.ramp(noise(2.2 / period), 0.6, 0.63)
+        share = shader.ramp(shader.noise(place, 2.2 / period, 1.0), 0.6, 0.63)
     elif material.pattern == "denim":
-        drawn = shader.node(
-            "ShaderNodeVectorMath", {0: place, 1: (1.6, 0.25, 1.6)}, operation="MULTIPLY"
-        )
-        share = shader.math("MULTIPLY", noise(0.8, 2.0, drawn.outputs[0]), 0.9)
+        drawn = shader.times(place, (1.6, 0.25, 1.6))
+        share = shader.math("MULTIPLY", shader.noise(drawn, 0.8, 2.0), 0.9)
     else:
-        drawn = shader.node(
-            "ShaderNodeVectorMath", {0: place, 1: (0.35, 1.6, 0.35)}, operation="MULTIPLY"
-        )
-        share = shader.ramp(noise(1.0 / period, 2.0, drawn.outputs[0]), 0.3, 0.75)
+        drawn = shader.times(place, (0.35, 1.6, 0.35))
+        share = shader.ramp(shader.noise(drawn, 1.0 / period, 2.0), 0.3, 0.75)
     return {"Base Color": shader.mix(share, first, second)}

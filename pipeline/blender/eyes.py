@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import bpy
-import numpy as np
 
+from pipeline.blender.frames import METRES_PER_MM
 from pipeline.blender.shading import Shader
-from pipeline.blender.skin import MM, noise
+from pipeline.catalog.appearance import scaled
 from pipeline.catalog.eyes import IRIS_ANGLE_RAD
 from pipeline.geometry import RGB, Appearance
 
@@ -29,9 +29,7 @@ def eye(name: str, who: Appearance) -> bpy.types.Material:
         in_sclera, _iris(shader, who, angle, around), _sclera(shader, who, angle, around)
     )
     shade = shader.attribute("lid_shade")["Fac"]
-    color = shader.node("ShaderNodeVectorMath", {0: color, 1: shade}, operation="MULTIPLY").outputs[
-        0
-    ]
+    color = shader.times(color, shade)
     return _coated(shader, color, coat_roughness=0.03)
 
 
@@ -39,15 +37,13 @@ def _iris(shader: Shader, who: Appearance, angle: Any, around: Any) -> Any:
     """Light and dark fibres, a lighter collar around the pupil, a dark rim."""
     pupil = IRIS_ANGLE_RAD * who.pupil_mm / _IRIS_DIAMETER_MM
     # Divided by the distance from the axis, the pattern runs along radii.
-    flat = shader.node(
-        "ShaderNodeVectorMath", {0: around, 1: (1.0, 1.0, 0.0)}, operation="MULTIPLY"
-    ).outputs[0]
+    flat = shader.times(around, (1.0, 1.0, 0.0))
     outwards = shader.node("ShaderNodeVectorMath", {0: flat}, operation="NORMALIZE").outputs[0]
     bent = shader.node("ShaderNodeVectorMath", {0: around, 1: outwards}, operation="ADD").outputs[0]
-    fibres = shader.ramp(noise(shader, bent, scale=7.0, detail=3.0), 0.3, 0.7)
-    dark, light, rim = (_scaled(who.iris, factor) for factor in (0.5, 1.5, 0.22))
+    fibres = shader.ramp(shader.noise(bent, scale=7.0, detail=3.0), 0.3, 0.7)
+    dark, light, rim = (scaled(who.iris, factor) for factor in (0.5, 1.5, 0.22))
     color = shader.mix(fibres, dark, light)
-    collar: RGB = _scaled(who.iris, 1.6)
+    collar: RGB = scaled(who.iris, 1.6)
     if who.iris_kind in ("hazel", "green", "grey"):
         collar = (1.5 * who.iris[0] + 0.04, 1.1 * who.iris[1], 0.5 * who.iris[2])
     near = shader.ramp(angle, pupil + 0.45 * (IRIS_ANGLE_RAD - pupil), pupil)
@@ -59,10 +55,8 @@ def _iris(shader: Shader, who: Appearance, angle: Any, around: Any) -> Any:
 
 def _sclera(shader: Shader, who: Appearance, angle: Any, around: Any) -> Any:
     """Off-white, pink and veined towards the corners."""
-    long = shader.node(
-        "ShaderNodeVectorMath", {0: around, 1: (2.0, 9.0, 4.0)}, operation="MULTIPLY"
-    ).outputs[0]
-    lines = shader.math("ABSOLUTE", shader.math("SUBTRACT", noise(shader, long, 1.6, 2.0), 0.5))
+    long = shader.times(around, (2.0, 9.0, 4.0))
+    lines = shader.math("ABSOLUTE", shader.math("SUBTRACT", shader.noise(long, 1.6, 2.0), 0.5))
     veins = shader.math("MULTIPLY", shader.ramp(lines, 0.045, 0.0), shader.ramp(angle, 0.45, 1.0))
     color = shader.mix(shader.math("MULTIPLY", veins, 0.4), who.sclera, _VEINS)
     return shader.mix(shader.attribute("corner")["Fac"], color, _CORNERS)
@@ -95,7 +89,7 @@ def teeth(name: str, who: Appearance) -> bpy.types.Material:
     gum = shader.attribute("gum")["Fac"]
     depth = shader.attribute("depth")["Fac"]
     pale = shader.mix(shader.attribute("neck")["Fac"], who.teeth, _neck_of(who.teeth))
-    gums = _scaled((0.44, 0.17, 0.16), 1.0 - 0.45 * who.melanin)
+    gums = scaled((0.44, 0.17, 0.16), 1.0 - 0.45 * who.melanin)
     color = shader.mix(gum, pale, gums)
     dark = shader.ramp(depth, 0.0, 1.0)
     color = shader.mix(dark, color, (0.05, 0.02, 0.018))
@@ -105,7 +99,7 @@ def teeth(name: str, who: Appearance) -> bpy.types.Material:
 def tongue(name: str) -> bpy.types.Material:
     """Pink, spotted with paler papillae."""
     shader = Shader(name)
-    grain = noise(shader, shader.node("ShaderNodeNewGeometry").outputs["Position"], 900.0, 2.0)
+    grain = shader.noise(shader.node("ShaderNodeNewGeometry").outputs["Position"], 900.0, 2.0)
     color = shader.mix(grain, (0.34, 0.10, 0.095), (0.41, 0.17, 0.155))
     return _moist(shader, color, 0.42)
 
@@ -118,7 +112,7 @@ def _moist(shader: Shader, color: Any, roughness: float) -> bpy.types.Material:
             "Roughness": roughness,
             "Subsurface Weight": 1.0,
             "Subsurface Radius": (8.0, 5.0, 4.0),
-            "Subsurface Scale": MM,
+            "Subsurface Scale": METRES_PER_MM,
         },
         subsurface_method="BURLEY",
     )
@@ -127,8 +121,3 @@ def _moist(shader: Shader, color: Any, roughness: float) -> bpy.types.Material:
 
 def _neck_of(tooth: RGB) -> RGB:
     return (0.93 * tooth[0], 0.86 * tooth[1], 0.74 * tooth[2])
-
-
-def _scaled(color: RGB, factor: float) -> RGB:
-    red, green, blue = np.clip(np.multiply(color, factor), 0.0, 1.0)
-    return float(red), float(green), float(blue)

@@ -17,6 +17,7 @@ path ties to the eyewear come out bit-identical in all layers, and need not be t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -65,7 +66,7 @@ def render_face(portrait: Portrait) -> FaceLayer:
     """`face` of a portrait that wears nothing yet."""
     size = portrait.spec.render.size
     passes = trace(portrait.scene, np.ones((size, size), bool))
-    return FaceLayer(_color(passes), _guides(passes), _small_picture(portrait))
+    return FaceLayer(color_of(passes), guides_of(passes), _small_picture(portrait))
 
 
 def render(built: BuiltScene, face: FaceLayer) -> Rendering:
@@ -76,9 +77,9 @@ def render(built: BuiltScene, face: FaceLayer) -> Rendering:
     for layer, base in _BASE.items():
         where = border if layer == "all" else silhouette
         passes = trace_layer(built, layer, where)
-        colors[layer] = np.where(where[..., None], _color(passes), colors[base])
+        colors[layer] = np.where(where[..., None], color_of(passes), colors[base])
         if layer == "all":
-            guides["all"] = face.guides.replaced(silhouette, _guides(passes))
+            guides["all"] = face.guides.replaced(silhouette, guides_of(passes))
     return Rendering(colors, guides, coverage, silhouette, border, _for_labels(built, colors))
 
 
@@ -99,7 +100,7 @@ def _for_labels(built: BuiltScene, colors: dict[str, Float32]) -> dict[str, Floa
     cycles.samples = needed
     try:
         return {
-            layer: np.where(where[..., None], _color(trace_layer(built, layer, where)), color)
+            layer: np.where(where[..., None], color_of(trace_layer(built, layer, where)), color)
             for layer, color in found.items()
         }
     finally:
@@ -124,7 +125,7 @@ def influence(built: BuiltScene, face: FaceLayer) -> Mask:
     size = built.portrait.spec.render.size
     show(built, "shadow")
     small = _small_picture(built.portrait)
-    gain = np.float32(2.0**built.portrait.spec.light.exposure_ev)
+    gain = np.float32(built.portrait.spec.light.gain)
     with_eyewear, without = (
         srgb_from_linear(cv2.blur(color * gain, (3, 3))) * 255.0 for color in (small, face.small)
     )
@@ -143,15 +144,17 @@ def _small_picture(portrait: Portrait) -> Float32:
     render.resolution_x = render.resolution_y = small
     cycles.samples = PROBE_SPP
     try:
-        return _color(trace(portrait.scene, np.ones((small, small), bool)))
+        return color_of(trace(portrait.scene, np.ones((small, small), bool)))
     finally:
         render.resolution_x = render.resolution_y = size
         cycles.samples = spp
 
 
-def _color(passes: dict[str, Float32]) -> Float32:
+def color_of(passes: Mapping[str, Float32]) -> Float32:
+    """(h, w, 3) linear: what was traced."""
     return passes["Combined"][..., :3]
 
 
-def _guides(passes: dict[str, Float32]) -> Guides:
+def guides_of(passes: Mapping[str, Float32]) -> Guides:
+    """What a denoiser may know of what was traced."""
     return Guides(passes["Denoising Albedo"], passes["Denoising Normal"])

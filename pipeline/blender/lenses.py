@@ -10,12 +10,12 @@ import bpy
 import numpy as np
 
 from pipeline.blender import labels, shading
-from pipeline.blender.layers import FaceLayer, influence, trace_layer
+from pipeline.blender.layers import FaceLayer, color_of, guides_of, influence, trace_layer
 from pipeline.blender.scene import BuiltScene
 from pipeline.blender.trace import trace
 from pipeline.catalog.finishes import LENSES
 from pipeline.pixels import Float32, Mask, dilated
-from pipeline.rendering import Extra, Guides, Rendering
+from pipeline.rendering import Extra, Rendering
 from pipeline.spec import SampleSpec
 
 #: Finishes of `sunglasses`, one sample after another.
@@ -78,11 +78,9 @@ def _sunglasses(built: BuiltScene, face: FaceLayer, rendering: Rendering, index:
 
 def _extra(built: BuiltScene, rendering: Rendering, where: Mask) -> Extra:
     passes = trace_layer(built, "all", where)
-    color = passes["Combined"][..., :3]
-    guides = Guides(passes["Denoising Albedo"], passes["Denoising Normal"])
     return Extra(
-        color=np.where(where[..., None], color, rendering.layers["all"]),
-        guides=rendering.guides["all"].replaced(where, guides),
+        color=np.where(where[..., None], color_of(passes), rendering.layers["all"]),
+        guides=rendering.guides["all"].replaced(where, guides_of(passes)),
         where=where,
     )
 

@@ -64,6 +64,16 @@ class Shader:
         )
         return node.outputs[0]
 
+    def noise(self, vector: Any, scale: float, detail: float) -> Any:
+        """0..1; `scale` in features per unit of the vector."""
+        inputs: dict[str | int, Any] = {"Vector": vector, "Scale": scale, "Detail": detail}
+        return self.node("ShaderNodeTexNoise", inputs).outputs[0]
+
+    def times(self, vector: Any, factor: Any) -> Any:
+        """A vector or colour, component by component times another."""
+        inputs: dict[str | int, Any] = {0: vector, 1: factor}
+        return self.node("ShaderNodeVectorMath", inputs, operation="MULTIPLY").outputs[0]
+
     def finish(self, surface: Any) -> bpy.types.Material:
         """Connects the shader socket to the output and hands out the material."""
         self.node("ShaderNodeOutputMaterial", {"Surface": surface})
@@ -246,12 +256,10 @@ def _patterned(shader: Shader, material: Material) -> Any:
     if material.pattern == "tortoise":
         place = shader.attribute("place")["Vector"]
         # Layers of a sheet that was pressed: blotches are longer than high.
-        flat = shader.node(
-            "ShaderNodeVectorMath", {0: place, 1: (0.8, 1.5, 0.5)}, operation="MULTIPLY"
-        )
+        flat = shader.times(place, (0.8, 1.5, 0.5))
         clouds = shader.node(
             "ShaderNodeTexNoise",
-            {"Vector": flat.outputs[0], "Scale": 0.085, "Detail": 2.0, "Distortion": 1.2},
+            {"Vector": flat, "Scale": 0.085, "Detail": 2.0, "Distortion": 1.2},
         )
         return shader.mix(shader.ramp(clouds.outputs[0], 0.4, 0.6), first, second)
     height = shader.attribute("height")["Fac"]
@@ -264,8 +272,7 @@ def _film(shader: Shader, material: Material) -> Any:
     place = shader.attribute("place")["Vector"]
 
     def noise(scale: float, low: float, high: float) -> Any:
-        found = shader.node("ShaderNodeTexNoise", {"Vector": place, "Scale": scale, "Detail": 3.0})
-        return shader.ramp(found.outputs[0], low, high)
+        return shader.ramp(shader.noise(place, scale, 3.0), low, high)
 
     touched = shader.math("MULTIPLY", noise(_SMUDGES_A_MM, 0.5, 0.72), _SMUDGE)
     dust = shader.math("MULTIPLY", noise(_DUST_A_MM, 0.7, 0.76), 2.5 * _SMUDGE)

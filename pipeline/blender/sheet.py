@@ -26,7 +26,6 @@ from pipeline.catalog.catalog import open_catalog
 from pipeline.denoise import Denoiser
 from pipeline.geometry import Anchors, Eyewear, Head, Material, Surface
 from pipeline.pixels import Float32, UInt8, srgb_from_linear, to_uint8
-from pipeline.rendering import Guides
 from pipeline.spec import CameraSpec, HeadSpec, LightSpec, RenderSpec, SampleSpec, parse_spec
 from pipeline.store import encode_png
 
@@ -79,15 +78,13 @@ def _picture(portrait: Portrait, eyewear: Eyewear, denoiser: Denoiser) -> np.nda
     built = scene.wear(portrait, eyewear.parts)
     passes = layers.trace_layer(built, "all", rows)
     crop = slice(top, top + high)
-    color = denoiser.denoise(
-        passes["Combined"][crop, :, :3],
-        Guides(passes["Denoising Albedo"][crop], passes["Denoising Normal"][crop]),
-    )
+    guides = layers.guides_of(passes).cropped(crop, slice(None))
+    color = denoiser.denoise(layers.color_of(passes)[crop], guides)
     return _exposed(color, portrait.spec)
 
 
 def _exposed(color: Float32, spec: SampleSpec) -> UInt8:
-    return to_uint8(srgb_from_linear(color * np.float32(2.0**spec.light.exposure_ev)))
+    return to_uint8(srgb_from_linear(color * np.float32(spec.light.gain)))
 
 
 def _spec(light: str, width: int) -> SampleSpec:

@@ -1,4 +1,4 @@
-"""The skin of parametric heads: two layers of gloss over flesh that light wanders in.
+"""The skin of parametric heads: gloss over flesh that light wanders in.
 
 What varies slowly is painted on vertices by `pipeline.catalog.complexion`. What hangs on the
 attribute `rest`, a vertex's place on the average head, moves with the face.
@@ -11,10 +11,10 @@ from typing import Any
 import bpy
 import numpy as np
 
+from pipeline.blender.frames import METRES_PER_MM
 from pipeline.blender.shading import Shader
 from pipeline.geometry import RGB, Appearance
 
-MM = 0.001
 #: How far light wanders in skin by colour (mm): the diffuse mean free path that Jensen et al.,
 #: "A practical model for subsurface light transport" (2001), measured ('skin1'), halved: their
 #: slab was lit at a point, and heads with all of it look like wax.
@@ -28,7 +28,7 @@ def skin(name: str, who: Appearance) -> bpy.types.Material:
     shader = Shader(name)
     rest = shader.attribute("rest")["Vector"]
     mouth = shader.attribute("mouth_inside")["Fac"]
-    grain = noise(shader, rest, scale=_PORES_A_MM, detail=2.0)
+    grain = shader.noise(rest, scale=_PORES_A_MM, detail=2.0)
     hairy = _undergrowth(shader, grain)
     color = _spotted(shader, who, rest, _grained(shader, grain))
     color = shader.mix(hairy, color, shader.mix(who.grey, who.hair, who.grey_hair))
@@ -43,7 +43,7 @@ def skin(name: str, who: Appearance) -> bpy.types.Material:
             "IOR": 1.4,
             "Subsurface Weight": _bare(shader, shader.math("MAXIMUM", mouth, hairy)),
             "Subsurface Radius": subsurface_radius(who.skin),
-            "Subsurface Scale": MM,
+            "Subsurface Scale": METRES_PER_MM,
             "Normal": _relief(shader, who, grain),
         },
         # Random walks look hardly better at portrait size and cost half as much again in all.
@@ -72,11 +72,7 @@ def _bare(shader: Shader, covered: Any) -> Any:
 def _grained(shader: Shader, grain: Any) -> Any:
     """The painted albedo, a little lighter and darker from spot to spot."""
     factor = shader.math("ADD", 0.82, shader.math("MULTIPLY", grain, 0.36))
-    return shader.node(
-        "ShaderNodeVectorMath",
-        {0: shader.attribute("albedo")["Vector"], 1: factor},
-        operation="MULTIPLY",
-    ).outputs[0]
+    return shader.times(shader.attribute("albedo")["Vector"], factor)
 
 
 def _spotted(shader: Shader, who: Appearance, rest: Any, color: Any) -> Any:
@@ -113,8 +109,8 @@ def _relief(shader: Shader, who: Appearance, grain: Any) -> Any:
     crease = shader.math("MULTIPLY", ground, shader.attribute("crease")["Fac"])
     pores = shader.math("MULTIPLY", grain, _PORES_MM * (1.0 + who.lines))
     height = shader.math("SUBTRACT", pores, crease)
-    bump = shader.node("ShaderNodeBump", {"Strength": 1.0, "Distance": MM, "Height": height})
-    return bump.outputs[0]
+    inputs: dict[str | int, Any] = {"Strength": 1.0, "Distance": METRES_PER_MM, "Height": height}
+    return shader.node("ShaderNodeBump", inputs).outputs[0]
 
 
 def _undergrowth(shader: Shader, grain: Any) -> Any:
@@ -123,9 +119,3 @@ def _undergrowth(shader: Shader, grain: Any) -> Any:
     ragged = shader.math("MULTIPLY", shader.math("SUBTRACT", grain, 0.5), 0.5)
     share = shader.ramp(shader.math("ADD", grown, ragged), 0.15, 0.95)
     return shader.math("MULTIPLY", share, 0.8)
-
-
-def noise(shader: Shader, vector: Any, scale: float, detail: float) -> Any:
-    """0..1 noise; `scale` in features per unit of the vector (mm for `rest`)."""
-    node = shader.node("ShaderNodeTexNoise", {"Vector": vector, "Scale": scale, "Detail": detail})
-    return node.outputs[0]

@@ -38,7 +38,7 @@ def verify_layers(built: BuiltScene, rendering: Rendering) -> dict[str, float]:
     everywhere = np.ones_like(seen)
     for name, where in zip(LAYERS, (border, seen, seen, everywhere), strict=True):
         unequal += _unequal(stored[name], full[name], where)
-    gain = np.float32(2.0**built.portrait.spec.light.exposure_ev)
+    gain = np.float32(built.portrait.spec.light.gain)
     changes = [_bytes(full[name] * gain) - _bytes(stored[name] * gain) for name in LAYERS]
     return {
         "unequal_px": unequal,

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse import csr_matrix
 
 from pipeline.catalog.chart import Chart
-from pipeline.catalog.cloth import Mantle, Piece, made, tube
+from pipeline.catalog.cloth import Mantle, Patch, made, tube
 from pipeline.catalog.fabrics import Fabric
 from pipeline.catalog.sweep import (
     Body,
@@ -149,7 +149,7 @@ def necklace(mantle: Mantle, size: float, metal: str) -> Surface:
         down[:, None] + radius * np.cos(angle), radius * 1.2 + radius * np.sin(angle)
     )
     vertices, faces = tube(rings)
-    pieces: list[Piece] = [(vertices, faces[:, ::-1], vertices)]
+    pieces: list[Patch] = [(vertices, faces[:, ::-1], vertices)]
     if size < 0.5:
         at = rings[len(TURNS) // 2].mean(axis=0) + np.array([0.0, -6.0, 1.0])
         drop = ellipsoid(at, np.array([[4.0, 0, 0], [0, 0, 1.4], [0, 6.0, 0.5]]), rows=8, cols=16)

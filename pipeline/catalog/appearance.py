@@ -33,7 +33,8 @@ def mixed(a: RGB, b: RGB, share: float) -> RGB:
     return (float(values[0]), float(values[1]), float(values[2]))
 
 
-def _scaled(color: RGB, factor: tuple[float, float, float]) -> RGB:
+def scaled(color: RGB, factor: float | tuple[float, float, float]) -> RGB:
+    """Colour times a factor, or one for each channel, kept within 0..1."""
     values = np.clip(np.multiply(color, factor), 0.0, 1.0)
     return (float(values[0]), float(values[1]), float(values[2]))
 
@@ -104,10 +105,10 @@ def _draw_iris(rng: np.random.Generator, light: float) -> tuple[str, RGB]:
     chances = np.array([0.25 + 2.2 * (1 - light), 0.32 * light, 0.25 * light, 0.5 * light,
                         0.2 * light])  # fmt: skip
     kind = str(rng.choice(list(_IRISES), p=chances / chances.sum()))
-    return kind, _scaled(_IRISES[kind], tuple(rng.uniform(0.75, 1.3) * rng.uniform(0.9, 1.1, 3)))
+    return kind, scaled(_IRISES[kind], tuple(rng.uniform(0.75, 1.3) * rng.uniform(0.9, 1.1, 3)))
 
 
 def _draw_hair(rng: np.random.Generator, light: float) -> RGB:
     chances = np.array([0.25 + 3.0 * (1 - light), 0.6, 0.45 * light, 0.4 * light, 0.09 * light])
     kind = str(rng.choice(list(_HAIRS), p=chances / chances.sum()))
-    return _scaled(_HAIRS[kind], tuple(rng.uniform(0.75, 1.3) * rng.uniform(0.95, 1.05, 3)))
+    return scaled(_HAIRS[kind], tuple(rng.uniform(0.75, 1.3) * rng.uniform(0.95, 1.05, 3)))

@@ -77,16 +77,10 @@ class Persons:
         )
 
     def unwearable(self, number: int) -> frozenset[WearMode]:
-        """Ways of wearing glasses for which a person's hat or mask leaves no room."""
+        """Ways of wearing glasses that are not for a person, because of hat or mask."""
         from pipeline.catalog.person import person
 
-        clothes = person(number).clothes
-        ways: set[WearMode] = set()
-        if clothes.headwear:
-            ways |= {"pushed_up"}
-        if clothes.held == "mask":
-            ways |= {"slipped", "oversized"}
-        return frozenset(ways)
+        return person(number).clothes.unwearable
 
     def load(self, subject: str, expression: str, gaze: tuple[float, float] = (0.0, 0.0)) -> Head:
         """Raises AssetError for a name that is no person's, or an unknown expression."""

@@ -12,11 +12,11 @@ from scipy.ndimage import map_coordinates
 from pipeline.catalog.fields import smoothstep
 from pipeline.catalog.sweep import Body
 from pipeline.catalog.torso import CENTRE, DOWNS, TURNS, Torso, from_funnel, funnel
-from pipeline.geometry import FloatArray, Material, Surface
+from pipeline.geometry import FloatArray, Material, Surface, as_triangles
 
 IntArray = NDArray[np.int64]
 #: Vertices (n, 3), quads or triangles, and where the pattern lies at each vertex, (n, 3) mm.
-Piece = tuple[FloatArray, IntArray, FloatArray]
+Patch = tuple[FloatArray, IntArray, FloatArray]
 
 #: Cloth is no nearer to skin (mm).
 _LEAST_EASE_MM = 2.0
@@ -141,7 +141,7 @@ def cut(
 
     Returns vertices, faces and `others`, values per vertex, at the new vertices.
     """
-    triangles = np.concatenate([faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]])
+    triangles = as_triangles(faces)
     kept = inside > 0.0
     count = kept[triangles].sum(axis=1)
     whole = triangles[count == 3]
@@ -221,19 +221,13 @@ def sheet(grid: FloatArray, thickness: float, closed: bool = False) -> Body:
     return Body(vertices.reshape(-1, 3), np.concatenate(faces))
 
 
-def made(pieces: list[Piece], material: Material) -> Surface:
+def made(pieces: list[Patch], material: Material) -> Surface:
     """Pieces of one material as one surface, whose pattern hangs on `place`."""
     starts = np.cumsum([0, *(len(v) for v, _, _ in pieces)])
-    same = [_triangles(f) for _, f, _ in pieces] if len(pieces) > 1 else [pieces[0][1]]
+    same = [as_triangles(f) for _, f, _ in pieces] if len(pieces) > 1 else [pieces[0][1]]
     return Surface(
         np.concatenate([v for v, _, _ in pieces]),
         np.concatenate([f + s for f, s in zip(same, starts, strict=False)]),
         attributes={"place": np.concatenate([p for _, _, p in pieces]).astype(np.float32)},
         material=material,
     )
-
-
-def _triangles(faces: IntArray) -> IntArray:
-    if faces.shape[1] == 3:
-        return faces
-    return np.concatenate([faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]])

@@ -29,11 +29,12 @@ from numpy.typing import NDArray
 
 from pipeline.catalog import garments
 from pipeline.catalog.accessories import Places, earrings, find_places, held, necklace
-from pipeline.catalog.cloth import Drape, Mantle, Piece, made
+from pipeline.catalog.cloth import Drape, Mantle, Patch, made
 from pipeline.catalog.fabrics import Fabric, draw_color, draw_fabric
 from pipeline.catalog.headwear import Skull, find_skull, headwear, hidden_share
 from pipeline.catalog.torso import TURNS, Torso, find_torso
 from pipeline.geometry import WORN, FloatArray, Material, Pattern, Surface
+from pipeline.spec import WearMode
 
 #: Weights for men, women and children.
 _TOPS = {
@@ -112,6 +113,18 @@ class Clothes:
     held: str
     thing: Fabric
     side: int
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask covers mouth and chin."""
+        return self.held == "mask"
+
+    @property
+    def unwearable(self) -> frozenset[WearMode]:
+        """Ways of wearing glasses for which a hat or a mask leaves no room."""
+        pushed: set[WearMode] = {"pushed_up"} if self.headwear else set()
+        low: set[WearMode] = {"slipped", "oversized"} if self.masked else set()
+        return frozenset(pushed | low)
 
 
 def draw_clothes(rng: np.random.Generator, age: float, sex: float) -> Clothes:
@@ -262,7 +275,7 @@ def _top(
     return {name + key: surface for key, surface in found.items()}
 
 
-def _hood(mantle: Mantle, line: FloatArray, seed: int) -> Piece:
+def _hood(mantle: Mantle, line: FloatArray, seed: int) -> Patch:
     """A hood that lies behind the neck: high beside and behind it, its edges meeting in front."""
     back = np.clip(0.5 - 0.5 * np.cos(np.radians(TURNS)), 0.0, 1.0)
     wide = 6.0 + 28.0 * back**0.8

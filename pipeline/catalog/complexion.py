@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from pipeline.catalog.fields import smoothstep
 from pipeline.geometry import Appearance, FloatArray
 
-_Attributes = Mapping[str, NDArray[np.float32]]
-
 _SEED = 20260111
 _OUTER_CORNER = (42.5, -1.5)
 #: Lines down the face (x, y): the fold from nose to mouth, and the end of the bag under the eye.
@@ -30,7 +28,7 @@ _NECK_RINGS_MM = (-124.0, -148.0)
 
 
 @dataclass(frozen=True, eq=False)
-class _Regions:
+class Regions:
     """Where what is, (n,) each: shares 0..1; and creases, whose phase is 0 where one is deepest,
     by kind (n,) of phase and of depth in mm at full age."""
 
@@ -40,17 +38,14 @@ class _Regions:
     waves: FloatArray
 
 
-def paint(attributes: _Attributes, who: Appearance) -> dict[str, NDArray[np.float32]]:
+def paint(regions: Regions, who: Appearance) -> dict[str, NDArray[np.float32]]:
     """Attributes of a person's skin, per vertex.
-
-    attributes: of the average head, see `pipeline.catalog.head.bare_head`. Returns
 
     - `albedo` (n, 3), linear Rec. 709, but for hair and the inside of the mouth
     - `shine` (n,) 0..1, dry to wet
     - `crease` (n,) depth in mm of wrinkles and `crease_phase` (n,) radians, 0 in their ground
     - `spots` (n,) 0..1, how many freckles and spots of age
     """
-    regions = _regions_of(attributes)
     rng = np.random.Generator(np.random.PCG64(who.seed))
     count = regions.waves.shape[1]
     uneven = regions.waves @ (rng.normal(size=(count, 2)) / np.sqrt(0.5 * count))
@@ -94,7 +89,7 @@ def _shine(shares: Mapping[str, FloatArray], who: Appearance) -> FloatArray:
     return np.clip(dry + shares["lips"] * (0.75 - dry), 0.0, 1.0)
 
 
-def _creases(regions: _Regions, who: Appearance) -> tuple[FloatArray, FloatArray]:
+def _creases(regions: Regions, who: Appearance) -> tuple[FloatArray, FloatArray]:
     """Depth in mm and phase: of the kind that is deepest at each vertex."""
     phases = np.stack([phase for phase, _ in (*regions.creases, regions.lip_lines)])
     depths = np.stack([
@@ -108,22 +103,13 @@ def _creases(regions: _Regions, who: Appearance) -> tuple[FloatArray, FloatArray
     )
 
 
-_KNOWN: list[tuple[_Attributes, _Regions]] = []
-
-
-def _regions_of(attributes: _Attributes) -> _Regions:
-    """The regions of the average head, found once."""
-    if not _KNOWN or _KNOWN[0][0] is not attributes:
-        _KNOWN[:] = [(attributes, _find_regions(attributes))]
-    return _KNOWN[0][1]
-
-
-def _find_regions(attributes: _Attributes) -> _Regions:
+def find_regions(attributes: Mapping[str, NDArray[np.float32]]) -> Regions:
+    """The regions of the average head; attributes: see `pipeline.catalog.head.bare_head`."""
     rest = attributes["rest"].astype(float)
     named = {name: attributes[name].astype(float) for name in ("lips", "lids", "ears")}
     across = np.abs(rest[:, 0])
     front = smoothstep(rest[:, 2], -45.0, -5.0) * (1.0 - named["ears"])
-    return _Regions(
+    return Regions(
         shares=_shares(rest, across, front, named),
         creases=(
             _forehead_lines(rest, front),

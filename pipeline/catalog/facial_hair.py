@@ -1,4 +1,4 @@
-"""Eyebrows, lashes and beards as strands.
+"""Eyebrows and beards as strands.
 
 Lengths in mm. Heights and widths are those of the average head (`rest`, see
 `pipeline.catalog.roots`): eyes at y = 0, nose ends at -51, lips from -57 to -79, chin at -111.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.catalog.cloth import Drape, Mantle, Piece, cut, sheet, tube
+from pipeline.catalog.cloth import Drape, Mantle, Patch, cut, sheet, tube
 from pipeline.catalog.sweep import ellipsoid
 from pipeline.catalog.torso import TURNS, Torso, wavy
 from pipeline.geometry import FloatArray
@@ -57,7 +57,7 @@ def neckline(shape: Cut, depth: float, turn: FloatArray) -> FloatArray:
 
 def body(
     drape: Drape, inside: FloatArray, ease: float, thickness: float, seen: FloatArray
-) -> tuple[FloatArray, Piece]:
+) -> tuple[FloatArray, Patch]:
     """Cloth `inside` a neckline as if on the whole torso, (t, 3) mm; the piece that can be `seen`.
 
     Both (t,) mm, positive there.
@@ -67,7 +67,7 @@ def body(
     return cloth, (vertices, faces, place)
 
 
-def rib(mantle: Mantle, line: FloatArray, width: float, thickness: float) -> Piece:
+def rib(mantle: Mantle, line: FloatArray, width: float, thickness: float) -> Patch:
     """A band along a neckline, (turns,) mm, on the cloth of a mantle; its edge tucked in."""
     arc = np.radians(2.5) * 52.0
     slope = np.abs(np.roll(line, -1) - np.roll(line, 1)) / (2.0 * arc)
@@ -92,7 +92,7 @@ def _places(first: FloatArray, second: FloatArray) -> FloatArray:
 def collar(
     skin: Mantle, cloth: Mantle, line: FloatArray, gap_deg: float, stand: float, fall: float,
     point: float, thickness: float = 1.3, spread: float = 0.25,
-) -> Piece:  # fmt: skip
+) -> Patch:  # fmt: skip
     """A turned-down collar that begins `gap_deg` on either side of the front.
 
     line: (turns,) mm, the seam to the cloth. stand, fall: mm behind; `point`: mm more of fall in
@@ -137,7 +137,7 @@ def _even(values: FloatArray, width: int) -> FloatArray:
     return np.asarray(total / (2 * width + 1))
 
 
-def roll_neck(skin: Mantle, cloth: Mantle, height: float) -> Piece:
+def roll_neck(skin: Mantle, cloth: Mantle, height: float) -> Patch:
     """The turned-down collar of a turtleneck, `height` mm high at the neck's root."""
     lift = height * np.array([0.55, 0.9, 1.0, 1.06, 1.05, 0.97, 0.75, 0.5, 0.25, 0.02, -0.02, 0.05])
     clear = np.array([-1.0, 0.3, 1.2, 2.6, 4.2, 5.6, 6.2, 6.6, 7.2, 7.8, 6.5, 2.0])
@@ -152,7 +152,7 @@ def roll_neck(skin: Mantle, cloth: Mantle, height: float) -> Piece:
 
 def roll(
     cloth: Mantle, at: FloatArray, wide: FloatArray, high: FloatArray, seed: int, crumple: float
-) -> Piece:
+) -> Patch:
     """A roll of cloth round the neck: its middle `at`, half as wide and as high, (turns,) mm."""
     angle = np.linspace(0.0, 2.0 * np.pi, 22)
     turn, around = np.meshgrid(np.radians(TURNS), angle, indexing="ij")
@@ -169,7 +169,7 @@ def roll(
     return vertices, faces, _places(turn * 70.0, around * 30.0)
 
 
-def fastening(drape: Drape, cloth: FloatArray, top: float, buttons: list[float]) -> list[Piece]:
+def fastening(drape: Drape, cloth: FloatArray, top: float, buttons: list[float]) -> list[Patch]:
     """A placket down the front from y `top`, mm on the average head, and buttons on it, pieces."""
     y, x = np.meshgrid(np.arange(top, -650.0, -9.0), np.linspace(-15.0, 15.0, 7), indexing="ij")
     front = drape.torso.before(x, y)
@@ -201,7 +201,7 @@ def jacket_edge(y: FloatArray, low: float) -> FloatArray:
     return np.asarray(np.interp(-y, [130.0, 170.0, -low, 700.0], [66.0, 64.0, 2.0, 2.0]))
 
 
-def lapels(drape: Drape, cloth: FloatArray, low: float, width: float) -> list[Piece]:
+def lapels(drape: Drape, cloth: FloatArray, low: float, width: float) -> list[Patch]:
     """Both lapels, lying on a jacket, from the collar down to where it closes."""
     pieces = []
     rows = np.linspace(0.0, 1.0, 40)

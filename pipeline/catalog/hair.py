@@ -227,7 +227,7 @@ def _fringe(rest: FloatArray) -> NDArray:
 
 def _flow(cut: Cut, guides: Roots, points: FloatArray) -> FloatArray:
     """(n, 3) where hair of each guide goes at its point (n, 3), relative to the eyes."""
-    x, y, z = points.T
+    _, y, z = points.T
     own = np.sign(guides.rest[:, 0])
     top = smoothstep(y, 45.0, 70.0)[:, None]
     down, behind = _vectors(0.1 * own, -1.0, 0.05), np.array([0.0, 0.0, -1.0])
@@ -237,13 +237,13 @@ def _flow(cut: Cut, guides: Roots, points: FloatArray) -> FloatArray:
         across = _vectors(_side(cut, guides.rest), -0.25, -0.3)
         flow = (across * (1.0 - back) + down * back) * top + (1.0 - top) * (down + 0.15 * behind)
     elif cut.flow == "back":
-        level = _vectors(0.25 * own, 0.05, -1.0 + 0.0 * x)
+        level = _vectors(0.25 * own, 0.05, -1.0)
         before = smoothstep(z, -165.0, -120.0)[:, None]
         flow = np.where(top > 0.5, level, level * before + 0.9 * down + 0.6 * behind)
     elif cut.flow == "side":
         away = -1.0 if cut.part_mm > 0.0 else 1.0
         beyond = (_side(cut, guides.rest) != away)[:, None]
-        across = np.where(beyond, down + 0.3 * behind, _vectors(away + 0.0 * x, 0.12, 0.35))
+        across = np.where(beyond, down + 0.3 * behind, np.array([away, 0.12, 0.35]))
         front = smoothstep(z, -125.0, -80.0)[:, None]
         flow = top * (front * across + (1.0 - front) * whorl)
         flow = flow + (1.0 - top) * (down + 0.35 * behind)
@@ -258,7 +258,7 @@ def _flow(cut: Cut, guides: Roots, points: FloatArray) -> FloatArray:
     return unit(flow)
 
 
-def _vectors(x: NDArray, y: float, z: NDArray | float) -> FloatArray:
+def _vectors(x: NDArray | float, y: float, z: NDArray | float) -> FloatArray:
     """(n, 3) of components that are (n,) or the same for all."""
     return np.stack(np.broadcast_arrays(x, y, z), axis=1)
 
@@ -298,7 +298,7 @@ def _grow_guides(cut: Cut, guides: Roots, scalp: Scalp) -> FloatArray:
             into = np.minimum(np.einsum("ij,ij->i", wanted, normal), 0.0) * resting
             wanted = wanted - into[:, None] * normal
             ahead = np.where(point[:, 2] - scalp.eyes[2] > _SHOULDERS_Z_MM, 1.0, -1.0)
-            wanted = unit(wanted + _vectors(0.0 * ahead, 0.0, 1.2 * ahead * resting))
+            wanted = unit(wanted + _vectors(0.0, 0.0, 1.2 * ahead * resting))
         turn = np.clip(step / 14.0, 0.25, 0.8) if i > 1 else 1.0
         direction = unit((1.0 - turn) * direction + turn * wanted)
         point, normal, resting, near = _above_skin(cut, scalp, point + step * direction, travelled)
@@ -313,7 +313,7 @@ def _off_face(points: FloatArray, fringe: NDArray) -> FloatArray:
     throat = smoothstep(z, -105.0, -80.0) * smoothstep(-70.0 - y, 0.0, 20.0)
     inside = smoothstep(66.0 - np.abs(x), 0.0, 10.0) * np.maximum(front, throat) * (1.0 - fringe)
     sign = np.where(x >= 0.0, 1.0, -1.0)
-    return inside[:, None] * np.stack([1.5 * sign, 0.0 * x, -1.0 + 0.0 * x], axis=1)
+    return inside[:, None] * _vectors(1.5 * sign, 0.0, -1.0)
 
 
 def _above_skin(

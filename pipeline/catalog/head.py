@@ -92,6 +92,7 @@ class _Model:
     lids: Mapping[str, NDArray[np.int64]]
     tongue: tuple[NDArray[np.int64], csr_matrix, NDArray[np.int64]]
     lips: Lips
+    regions: complexion.Regions
     wardrobe: Wardrobe
     places: Places
     helpers: Mapping[str, NDArray[np.int64]]
@@ -197,6 +198,7 @@ def _model() -> _Model:
             lids=lids,
             tongue=_read_tongue(file),
             lips=lips,
+            regions=complexion.find_regions(attributes),
             places=find_places(Surface(attributes["rest"], fine_faces, attributes=attributes)),
             wardrobe=find_wardrobe(fine_faces, attributes["rest"].astype(float), attributes),
             helpers=helpers,
@@ -347,7 +349,7 @@ def bare_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0.
     for side, ball in balls.items():
         rows, clearance = model.to_fine_lids[side]
         skin[rows] = eyes.keep_outside(ball, skin[rows], clearance)
-    painted = complexion.paint(model.attributes, who.appearance)
+    painted = complexion.paint(model.regions, who.appearance)
     painted["undergrowth"] = undergrowth(who.hair, model.attributes)
     surfaces = {"skin": Surface(skin, model.fine_faces, attributes={**model.attributes, **painted})}
     for side, ball in balls.items():
@@ -381,6 +383,6 @@ def build_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0
     assert head.eye_right is not None
     middle = (head.eye_left + head.eye_right) / 2
     # A mask lies on the beard and hides it.
-    hair = replace(who.hair, beard=None) if who.clothes.held == "mask" else who.hair
+    hair = replace(who.hair, beard=None) if who.clothes.masked else who.hair
     strands = grow(hair, model.places, skin, middle, who.appearance, hidden)
     return replace(head, surfaces={**head.surfaces, **worn}, hair=strands)

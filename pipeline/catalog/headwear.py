@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter1d, map_coordinates, maximum_filter
 from scipy.sparse import csr_matrix
 
 from pipeline.catalog.chart import Chart
-from pipeline.catalog.cloth import Piece, made, sheet, tube
+from pipeline.catalog.cloth import Patch, made, sheet, tube
 from pipeline.catalog.sweep import ellipsoid
 from pipeline.catalog.torso import wavy
 from pipeline.geometry import FloatArray, Material, Surface
@@ -23,7 +23,7 @@ _TURNS = np.arange(-180.0, 180.0, 5.0)
 _TILTS = np.arange(0.0, 114.0, 3.0)
 #: Lower edge before the forehead, above the ears and behind, mm on the average head, where brows
 #: reach up to 23 and ears to 4. What glasses are pushed up would go through
-#: them, see `pipeline.catalog.catalog.Persons.unwearable`; temples go under those that reach ears.
+#: them, see `pipeline.catalog.clothes.Clothes`; temples go under those that reach ears.
 EDGES: Mapping[str, tuple[float, float, float]] = {
     "cap": (51.0, 22.0, -8.0),
     "beanie": (46.0, 17.0, -14.0),
@@ -158,7 +158,7 @@ def _place(tilt: FloatArray) -> FloatArray:
     return np.stack([along, -1.7 * tilt, np.zeros_like(tilt)], axis=-1).reshape(-1, 3)
 
 
-def _shell(dome: Dome, edge: FloatArray, share: FloatArray, lift: FloatArray) -> Piece:
+def _shell(dome: Dome, edge: FloatArray, share: FloatArray, lift: FloatArray) -> Patch:
     """Cloth from the edge, where it turns in to the skull, to the top."""
     tilt = _rows(edge, np.concatenate([[0.02, 0.0, -0.005], share]))
     inward = np.broadcast_to([-1.0, 0.5, 2.5], (len(_TURNS), 3))
@@ -167,7 +167,7 @@ def _shell(dome: Dome, edge: FloatArray, share: FloatArray, lift: FloatArray) ->
     return vertices, faces[:, ::-1], _place(tilt)
 
 
-def _cap(dome: Dome, edge: FloatArray) -> list[Piece]:
+def _cap(dome: Dome, edge: FloatArray) -> list[Patch]:
     share = np.linspace(0.0, 1.0, 26)
     ahead = np.clip(np.cos(np.radians(_TURNS)), 0.0, 1.0)[:, None]
     lift = _ROOM_MM - 2.0 + 9.0 * np.sin(np.pi * 0.5 * share) + 7.0 * ahead * np.sin(np.pi * share)
@@ -191,7 +191,7 @@ def _cap(dome: Dome, edge: FloatArray) -> list[Piece]:
     ]
 
 
-def _beanie(dome: Dome, edge: FloatArray, seed: int) -> tuple[Piece, Piece]:
+def _beanie(dome: Dome, edge: FloatArray, seed: int) -> tuple[Patch, Patch]:
     share = np.linspace(0.0, 1.0, 30)
     slack = np.interp(share, [0.0, 0.5, 0.85, 1.0], [0.0, 3.0, 14.0, 20.0])
     tilt = _rows(edge, share)
@@ -207,7 +207,7 @@ def _beanie(dome: Dome, edge: FloatArray, seed: int) -> tuple[Piece, Piece]:
     return crown, (vertices, faces[:, ::-1], _place(tilt))
 
 
-def _hat(dome: Dome, edge: FloatArray) -> tuple[Piece, Piece, Piece]:
+def _hat(dome: Dome, edge: FloatArray) -> tuple[Patch, Patch, Patch]:
     share = np.linspace(0.0, 1.0, 30)
     # The crown rises steeply and is pinched along its middle.
     rise = 52.0 * np.clip(share / 0.62, 0.0, 1.0) ** 1.2
@@ -233,7 +233,7 @@ def _hat(dome: Dome, edge: FloatArray) -> tuple[Piece, Piece, Piece]:
     return crown, (vertices, faces[:, ::-1], _place(tilt)), (body.vertices, body.faces, place)
 
 
-def _headband(dome: Dome, low: FloatArray, high: FloatArray) -> Piece:
+def _headband(dome: Dome, low: FloatArray, high: FloatArray) -> Patch:
     rows = np.array([0.0, 0.0, 0.04, 0.12, 0.35, 0.65, 0.88, 0.96, 1.0, 1.0])
     lift = np.array([-1.0, 1.5, 3.6, 4.6, 5.0, 5.0, 4.6, 3.6, 1.5, -1.0])
     tilt = low[:, None] + (high - low)[:, None] * rows
@@ -247,7 +247,7 @@ _AROUND = np.arange(-180.0, 180.0, 5.0)
 _BACKWARD = np.arange(2.5, 180.0, 5.0)
 
 
-def _headscarf(skull: Skull, skin: FloatArray, seed: int) -> Piece:
+def _headscarf(skull: Skull, skin: FloatArray, seed: int) -> Patch:
     """Cloth round the face and over the ears, down to below the chin."""
     head = skin[skull.head]
     middle = _SCARF_MIDDLE + (head - skull.head_rest).mean(axis=0)

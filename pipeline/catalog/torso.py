@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.catalog.chart import Chart
+from pipeline.catalog.fields import vertex_normals
 from pipeline.catalog.subdivide import catmull_clark
 from pipeline.geometry import FloatArray
 
@@ -85,19 +86,10 @@ class Torso:
     down: FloatArray
     folds: FloatArray
 
-    @cached_property
-    def _fine_corners(self) -> csr_matrix:
-        return _incidence(self.fine_faces, len(self.rest))
-
-    @cached_property
-    def _corners(self) -> csr_matrix:
-        return _incidence(self.faces, len(self.rows))
-
     def normals(self, vertices: FloatArray) -> FloatArray:
         """(n, 3) unit normals of coarse or fine vertices."""
-        if len(vertices) == len(self.rows):
-            return _normals(vertices, self.faces, self._corners)
-        return _normals(vertices, self.fine_faces, self._fine_corners)
+        coarse = len(vertices) == len(self.rows)
+        return vertex_normals(vertices, self.faces if coarse else self.fine_faces)
 
     @cached_property
     def _chart(self) -> Chart:
@@ -194,19 +186,6 @@ def _drawn_on(
         shift,
         np.concatenate([faces, *more]),
     )
-
-
-def _incidence(faces: IntArray, count: int) -> csr_matrix:
-    from scipy.sparse import csr_matrix
-
-    rows, columns = faces.ravel(), np.repeat(np.arange(len(faces)), faces.shape[1])
-    return csr_matrix((np.ones(rows.size), (rows, columns)), (count, len(faces)))
-
-
-def _normals(vertices: FloatArray, faces: IntArray, corners: csr_matrix) -> FloatArray:
-    a, b, c, d = (vertices[faces[:, i]] for i in range(4))
-    found = corners @ np.cross(c - a, d - b)
-    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12))
 
 
 def _mean_of_neighbours(faces: IntArray, count: int) -> csr_matrix:
