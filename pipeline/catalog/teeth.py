@@ -82,8 +82,10 @@ def _arch(
     turns = np.linspace(0.0, 1.5, 400)
     steps = np.hypot(half_width * np.cos(turns), depth * np.sin(turns)) * (turns[1] - turns[0])
     length = np.cumsum(steps) - steps[0]
-    vertices, faces, neck, start = [], [], [], 0.0
-    count = 0
+    vertices: list[FloatArray] = []
+    faces: list[NDArray[np.int64]] = []
+    neck: list[FloatArray] = []
+    start, count = 0.0, 0
     for place, size in enumerate(sizes):
         turn = float(np.interp(start + 0.5 * size[0], length, turns))
         start += size[0]
@@ -92,7 +94,7 @@ def _arch(
             at = np.full(len(local), sign * turn)
             vertices.append(_on_arch(local, at, half_width, depth))
             faces.append(quads + count)
-            neck.append(np.clip(local[:, 1] / (0.75 * size[1]), 0.0, 1.0) ** 2)
+            neck.append(np.square(np.clip(local[:, 1] / (0.75 * size[1]), 0.0, 1.0)))
             count += len(local)
     last = float(np.interp(start, length, turns))
     tube, tube_faces = _gum(last, half_width, depth, sizes[0][1])
