@@ -8,7 +8,7 @@ export PYTHON
 demo_out = build/demo
 python = $(VENV)/bin/python
 
-.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak verify-people bench bench-fit bench-lens install clean
+.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak verify-people bench bench-fit bench-lens bench-people install clean
 
 help:
 	@echo "make demo     install into $(VENV) and render four samples into $(demo_out)"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench    what a sample costs, in plain renders; writes build/bench.json"
 	@echo "make bench-fit  fits a second on one core, first fit of a large scan"
 	@echo "make bench-lens  tracing through curved lenses against flat ones"
+	@echo "make bench-people  samples of whole persons against bald ones"
 	@echo "make install  only install; the command is then $(VENV)/bin/eyeglass"
 	@echo "make clean    remove $(VENV), build/ and caches"
 	@echo "Variables: BENCH=--curves, PYTHON=/path/to/python (3.13 or 3.11), VENV=.venv"
@@ -44,7 +45,7 @@ lint:
 
 test: lint
 	@.ci/check-system $(python)
-	$(python) -m pytest
+	$(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 campaign = PYTHONPATH=tests $(python) -m campaigns
 MESHES ?=
@@ -84,6 +85,10 @@ bench-fit:
 bench-lens:
 	@.ci/install $(VENV) test
 	$(campaign).bench_lens
+
+bench-people:
+	@.ci/install $(VENV) test
+	$(campaign).bench_people
 
 # A folder that is no environment is not ours to remove.
 clean:
