@@ -110,6 +110,14 @@ def test_labels_of_small_pictures_have_more_samples_where_shadow_lies(worn_spec,
     assert not np.array_equal(fine[where], shadow[where])
 
 
+@pytest.mark.parametrize(
+    ("size", "spp", "expected"),
+    [(512, 32, 32), (256, 32, 32), (128, 32, 256), (160, 32, 131), (64, 4, 32), (64, 400, 400)],
+)
+def test_samples_of_labels(size, spp, expected):
+    assert layers.label_spp(size, spp) == expected
+
+
 def test_what_the_border_of_all_leaves_out_is_faint(worn_spec, catalog):
     """In blocks an eighth of the picture wide, of many samples."""
     built, rendering = render(with_render(worn_spec("aviator"), spp=256), catalog)

@@ -48,7 +48,8 @@ _LONE_PATH_PX = 9
 #: this, labels have more samples, so many at this width, with the third power of the width, at most
 #: so many (`make verify-shadow`; with the second power the matte of 128 px errs by 0.022). More
 #: than 256 let Cycles enlarge its table of random numbers for good, and later pictures are others.
-_LABEL_PX, _LABEL_SPP, _MOST_LABEL_SPP = 256, 32, 256
+#: Whoever asks for a quick look does not wait for more than so many times its samples either.
+_LABEL_PX, _LABEL_SPP, _MOST_LABEL_SPP, _MOST_LABEL_TIMES = 256, 32, 256, 8
 #: What each layer is taken over from where it cannot differ.
 _BASE = {"all": "face", "shadow": "all", "glass": "face"}
 
@@ -85,7 +86,8 @@ def render(built: BuiltScene, face: FaceLayer) -> Rendering:
 
 def label_spp(size: int, spp: int) -> int:
     """Samples per pixel of labels; see `_LABEL_PX`."""
-    return max(spp, min(_MOST_LABEL_SPP, round(_LABEL_SPP * (_LABEL_PX / size) ** 3)))
+    most = min(_MOST_LABEL_SPP, _MOST_LABEL_TIMES * spp)
+    return max(spp, min(most, round(_LABEL_SPP * (_LABEL_PX / size) ** 3)))
 
 
 def _for_labels(built: BuiltScene, colors: dict[str, Float32]) -> dict[str, Float32]:
