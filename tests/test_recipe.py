@@ -50,6 +50,7 @@ def test_defaults_of_the_scenes():
         ("", "a scene is a mapping of keys, not NoneType"),
         ("camera: {yaw_deg: 1", "not valid YAML: "),
         ("a: &x [1]\nb: *x", "not valid YAML: aliases are not allowed (line 2)"),
+        ("[" * 101 + "]" * 101, "not valid YAML: nested deeper than 100 levels (line 1)"),
         ("nose: 1\nnose: 2", "not valid YAML: key 'nose' is given twice"),
         ("nose: !!python/object/apply:os.system [ls]", "not valid YAML: "),
         ("[" * 100_000, "not valid YAML: "),
