@@ -45,14 +45,16 @@ def coverage_masks(coverage: Coverage, touched: Mask) -> dict[str, UInt8]:
     """The masks that are coverage cut at one half, and `alpha_full`.
 
     The latter is at least 1 where the eyewear is `touched` (h, w) by the picture's filter, which
-    reaches further than a pixel's own square.
+    reaches further than a pixel's own square. A pixel that both lenses half cover is the left one's.
     """
     touched = touched | (coverage.full > 0)
+    left = _cut(coverage.lens_left)
+    right = np.where(left > 0, 0, _cut(coverage.lens_right)).astype(np.uint8)
     return {
         "mask_frame": _cut(coverage.frame),
-        "mask_lens_left": _cut(coverage.lens_left),
-        "mask_lens_right": _cut(coverage.lens_right),
-        "mask_lenses": np.maximum(_cut(coverage.lens_left), _cut(coverage.lens_right)),
+        "mask_lens_left": left,
+        "mask_lens_right": right,
+        "mask_lenses": np.maximum(left, right),
         "mask_legs": _cut(coverage.legs),
         "mask_full": _cut(coverage.full),
         "alpha_full": np.maximum(to_uint8(np.clip(coverage.full, 0, 1)), touched.astype(np.uint8)),

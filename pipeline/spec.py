@@ -32,6 +32,8 @@ MASKS = (
 )
 #: Every image of a sample: the layers, the masks, 8-bit coverage and the 16-bit shadow matte.
 IMAGE_KEYS = (*LAYERS, *MASKS, "alpha_full", "shadow_matte")
+#: What a sample can be meant for; see `split_of`.
+SPLITS = ("train", "val", "test")
 #: Ways of wearing glasses; see `WearSpec`.
 WearMode = Literal["worn", "slipped", "askew", "pushed_up", "undersized", "oversized"]
 WEAR_MODES: tuple[WearMode, ...] = get_args(WearMode)

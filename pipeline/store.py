@@ -56,6 +56,16 @@ def make_record(
 
     fit: figures in mm and degrees. rejected: attempts before this one, with their reasons.
     """
+    return {
+        **stated(spec),
+        "fit": dict(fit),
+        "rejected": rejected,
+        "spec": spec.model_dump(mode="json"),
+    }
+
+
+def stated(spec: SampleSpec) -> dict[str, Any]:
+    """What a record states that follows from its spec."""
     folder = sample_folder(spec.index)
     return {
         "id": spec.id,
@@ -68,9 +78,6 @@ def make_record(
         "hdri": spec.light.hdri,
         "hdri_rotation_deg": spec.light.rotation_deg,
         "files": {key: f"{folder}/{key}.png" for key in spec.render.image_keys},
-        "fit": dict(fit),
-        "rejected": rejected,
-        "spec": spec.model_dump(mode="json"),
     }
 
 
@@ -194,17 +201,38 @@ def write_failed(root: Path, failures: list[dict[str, Any]]) -> None:
 
 def read_index(root: Path) -> list[dict[str, Any]]:
     """Records of a dataset in order. Raises DatasetError if `root` is none."""
+    return list(iter_index(root))
+
+
+def iter_index(root: Path) -> Iterator[dict[str, Any]]:
+    """Records of a dataset in order, one at a time. Raises DatasetError if `root` is none."""
+    for number, (_, record) in enumerate(iter_lines(root), 1):
+        if record is None:
+            raise DatasetError(f"{root / INDEX}: line {number} is not a record")
+        yield record
+
+
+def iter_lines(root: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Of each line of the index: the byte that it begins at, and its record, or None for none.
+
+    Raises DatasetError if `root` is no dataset.
+    """
     path = root / INDEX
     if not path.is_file():
         raise DatasetError(f"{root}: not a dataset; {INDEX} is expected in it")
-    records = []
+    start = 0
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                records.append(_checked_record(json.loads(line)))
-            except (ValueError, KeyError, TypeError, RecursionError):
-                raise DatasetError(f"{path}: line {number} is not a record") from None
-    return records
+        for line in file:
+            yield start, parse_record(line)
+            start += len(line)
+
+
+def parse_record(line: bytes) -> dict[str, Any] | None:
+    """The record that a line of the index, or a `record.json`, holds; None if it holds none."""
+    try:
+        return _checked_record(json.loads(line))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _checked_record(record: Any) -> dict[str, Any]:

@@ -40,6 +40,15 @@ def test_masks_cut_at_one_half_and_alpha_keeps_the_faintest_touch():
     assert masks["alpha_full"].tolist() == [[0, 1, 127, 128]]
 
 
+def test_a_pixel_that_both_lenses_half_cover_is_in_one_mask():
+    half = np.array([[0.5, 0.5, 0.25, 0]], np.float32)
+    other = np.array([[0.5, 0.25, 0.5, 0.5]], np.float32)
+    masks = coverage_masks(coverage(lens_left=half, lens_right=other), half > 0)
+    assert masks["mask_lens_left"].tolist() == [[255, 255, 0, 0]]
+    assert masks["mask_lens_right"].tolist() == [[0, 0, 255, 255]]
+    assert masks["mask_lenses"].tolist() == [[255, 255, 255, 255]]
+
+
 def test_alpha_is_one_where_only_the_filter_touches():
     touched = np.array([[False, True, False, False]])
     assert coverage_masks(coverage(), touched)["alpha_full"].tolist() == [[0, 1, 0, 0]]

@@ -1,0 +1,90 @@
+"""The images of a sample as files: the form of each, and strict reading."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.spec import LAYERS, MASKS
+
+#: A PNG begins with its signature and the head of IHDR, whose data begins here (W3C PNG, 5.2).
+_IHDR_AT = 16
+#: Colour types of IHDR (W3C PNG, 11.2.1).
+_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a PNG holds: "grey" or "RGB", and its bits a channel."""
+
+    colours: str
+    bits: int
+
+    def __str__(self) -> str:
+        return f"{self.bits}-bit {self.colours}"
+
+    @property
+    def dtype(self) -> type[np.uint8] | type[np.uint16]:
+        return np.uint16 if self.bits == 16 else np.uint8
+
+    def shape(self, size: int) -> tuple[int, ...]:
+        """Of the array of an image `size` px wide."""
+        return (size, size, 3) if self.colours == "RGB" else (size, size)
+
+
+#: The form of every image that a sample can have, by key.
+FORMS: Mapping[str, Form] = {
+    **dict.fromkeys((*LAYERS, "sunglasses", "no_reflection"), Form("RGB", 8)),
+    **dict.fromkeys((*MASKS, "alpha_full"), Form("grey", 8)),
+    "shadow_matte": Form("grey", 16),
+    **dict.fromkeys(("lens_transmittance", "refraction_flow"), Form("RGB", 16)),
+}
+
+
+def decoded(data: bytes, key: str, size: int) -> NDArray:
+    """The image `key` of a sample from its file: (size, size) or (size, size, 3), RGB.
+
+    Raises ValueError, saying what is expected, if it is no PNG of that form or size.
+    """
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if image is None:
+        raise ValueError("not a readable PNG")
+    form = FORMS[key]
+    if image.dtype != form.dtype or image.shape != form.shape(size):
+        wide, high = image.shape[1::-1]
+        channels = 1 if image.ndim == 2 else image.shape[2]
+        raise ValueError(
+            f"{form} of {size} x {size} px is expected, "
+            f"not {channels} x {image.dtype.itemsize * 8}-bit of {wide} x {high} px"
+        )
+    # Contiguous, because torch takes no arrays that run backwards.
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image
+
+
+def check_whole(data: bytes, key: str, size: int) -> None:
+    """Raises ValueError if a file is not the PNG that it should be, before anything is decoded.
+
+    Looks at its checksums and at what its header says: a decoder may turn a palette into colours,
+    or four bits into eight.
+    """
+    if not data:
+        raise ValueError("empty")
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            image.verify()
+        width, height, bits, colour_type = struct.unpack_from(">IIBB", data, _IHDR_AT)
+    except Exception as error:  # decoders raise whatever they like on broken files
+        raise ValueError(f"not a readable PNG ({' '.join(str(error).split())})") from None
+    form, colours = FORMS[key], _COLOUR_TYPES[colour_type]
+    if (width, height, bits, colours) != (size, size, form.bits, form.colours):
+        raise ValueError(
+            f"{form} of {size} x {size} px is expected, "
+            f"not {bits}-bit {colours} of {width} x {height} px"
+        )
