@@ -381,6 +381,23 @@ def export(dataset: Path, form: str, out: Path) -> None:
     click.echo(summary)
 
 
+@commands.command(epilog=_EXAMPLE + "eyeglass check set --fix")
+@click.argument("dataset", type=_PATH, metavar="DIR")
+@click.option(
+    "--fix", is_flag=True,
+    help="Move faulty samples to DIR/faulty, so that `eyeglass generate` makes them again.",
+)  # fmt: skip
+def check(dataset: Path, fix: bool) -> int:
+    """Look at every file of the dataset DIR: is it there, whole, and what it should be.
+
+    Names each fault: sample, file, what is wrong; then says what the samples are like. Exit status
+    0 without a fault, 1 with one, mended or not.
+    """
+    from pipeline.check import check_dataset
+
+    return check_dataset(dataset, fix, _cores())
+
+
 @commands.command(epilog=_EXAMPLE + "eyeglass bench --json bench.json")
 @click.option("--json", "out", type=_PATH, metavar="FILE", help="Also write the figures as JSON.")
 @click.option("--curves", is_flag=True, help="Also measure over samples per pixel.")

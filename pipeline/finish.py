@@ -45,7 +45,8 @@ def coverage_masks(coverage: Coverage, touched: Mask) -> dict[str, UInt8]:
     """The masks that are coverage cut at one half, and `alpha_full`.
 
     The latter is at least 1 where the eyewear is `touched` (h, w) by the picture's filter, which
-    reaches further than a pixel's own square. A pixel that both lenses half cover is the left one's.
+    reaches further than a pixel's own square. Of a pixel that both lenses half cover, the left one
+    has it.
     """
     touched = touched | (coverage.full > 0)
     left = _cut(coverage.lens_left)

@@ -6,6 +6,7 @@
     DIR/samples/000/000012/record.json   its record once more, so that nothing hangs on the index
     DIR/contact.png                      up to 16 samples at a glance
     DIR/log/                             times, messages of workers; no part of the data
+    DIR/faulty/000012/                   a sample that `eyeglass check --fix` moved aside
 
 A sample's folder is written under a temporary name and renamed, so it is there whole or not at
 all.
@@ -13,10 +14,11 @@ all.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +38,9 @@ INDEX = "index.jsonl"
 DESCRIPTION = "dataset.yaml"
 FAILED = "failed.jsonl"
 LOG = "log/run.jsonl"
-_RECORD = "record.json"
+RECORD = "record.json"
+#: Where samples are moved to that must be made again; no part of the data.
+FAULTY = "faulty"
 _MAX_RECORD_BYTES = 1_000_000
 #: A description lists the hashes of the user's assets, which can be many thousands.
 _MAX_DESCRIPTION_BYTES = 100_000_000
@@ -88,7 +92,7 @@ def write_sample(root: Path, record: dict[str, Any], images: Mapping[str, NDArra
     temporary.mkdir(parents=True)
     try:
         write_images(temporary, images)
-        (temporary / _RECORD).write_text(_line(record), encoding="utf-8")
+        (temporary / RECORD).write_text(_line(record), encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
     except BaseException:
@@ -160,7 +164,7 @@ def open_run(root: Path, description: dict[str, Any]) -> dict[int, dict[str, Any
     Raises DatasetError as `check_run` does.
     """
     check_run(root, description)
-    _write_atomically(root / DESCRIPTION, dump_yaml(description))
+    _write_atomically(root / DESCRIPTION, [dump_yaml(description)])
     remove_leftovers(root)
     records = {i: record for i, record in _finished(root) if i < description["count"]}
     write_index(root, records)
@@ -188,13 +192,30 @@ def append_record(root: Path, record: dict[str, Any]) -> None:
 
 def write_index(root: Path, records: Mapping[int, dict[str, Any]]) -> None:
     """Replaces the index by the given records, sorted."""
-    _write_atomically(root / INDEX, "".join(_line(records[i]) for i in sorted(records)))
+    replace_index(root, (records[i] for i in sorted(records)))
+
+
+def replace_index(root: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Replaces the index by the given records, which come in order."""
+    _write_atomically(root / INDEX, map(_line, records))
+
+
+def set_aside(root: Path, index: int) -> None:
+    """Moves a sample's folder, if it is there, to `FAULTY`, under a name that is free there.
+
+    To be called while `writing`; the index still names the sample.
+    """
+    folder, aside = root / sample_folder(index), root / FAULTY
+    if folder.exists():
+        aside.mkdir(exist_ok=True)
+        names = itertools.chain([folder.name], (f"{folder.name}.{n}" for n in itertools.count(2)))
+        folder.rename(aside / next(name for name in names if not (aside / name).exists()))
 
 
 def write_failed(root: Path, failures: list[dict[str, Any]]) -> None:
     """Replaces `failed.jsonl`, or removes it when there is nothing to tell."""
     if failures:
-        _write_atomically(root / FAILED, "".join(_line(failure) for failure in failures))
+        _write_atomically(root / FAILED, map(_line, failures))
     else:
         (root / FAILED).unlink(missing_ok=True)
 
@@ -263,7 +284,7 @@ def dump_yaml(data: Any) -> str:
 
 def _finished(root: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Samples whose record and images are all there; others are made again."""
-    for path in sorted(root.glob(f"samples/*/*/{_RECORD}")):
+    for path in sorted(root.glob(f"samples/*/*/{RECORD}")):
         try:
             record = _checked_record(read_json(path, DatasetError, _MAX_RECORD_BYTES))
             whole = path.parent.samefile(root / sample_folder(record["spec"]["index"]))
@@ -308,9 +329,10 @@ def _flat(data: Any, path: str = "") -> dict[str, Any]:
     return flat
 
 
-def _write_atomically(path: Path, text: str) -> None:
+def _write_atomically(path: Path, parts: Iterable[str]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.writelines(parts)
     temporary.replace(path)
 
 
