@@ -398,6 +398,19 @@ def check(dataset: Path, fix: bool) -> int:
     return check_dataset(dataset, fix, _cores())
 
 
+@commands.command(epilog=_EXAMPLE + "eyeglass report set --out set.html")
+@click.argument("dataset", type=_PATH, metavar="DIR")
+@click.option("--out", type=_PATH, metavar="FILE", help="The page.  [default: DIR/report.html]")
+def report(dataset: Path, out: Path | None) -> None:
+    """Write a page about the dataset DIR: what is in it, as plots, and 200 of its samples.
+
+    One file that needs no network, to open in a browser.
+    """
+    from pipeline.report.command import write_report
+
+    click.echo(write_report(dataset, out, _cores()))
+
+
 @commands.command(epilog=_EXAMPLE + "eyeglass bench --json bench.json")
 @click.option("--json", "out", type=_PATH, metavar="FILE", help="Also write the figures as JSON.")
 @click.option("--curves", is_flag=True, help="Also measure over samples per pixel.")

@@ -17,9 +17,14 @@ MAX_SAMPLES = 16
 _CELL_PX = 192
 _GAP_PX = 4
 _TITLE_PX = 22
-#: Colours of the painted masks (RGB): rims and bridge, temples, left and right lens, shadow.
-_FRAME, _LEGS = (235, 110, 40), (250, 200, 40)
-_LENS_LEFT, _LENS_RIGHT, _SHADOW = (60, 150, 240), (90, 210, 160), (150, 60, 200)
+#: Colours of the painted masks (RGB), in the order in which they are painted over each other.
+MASK_COLORS = {
+    "mask_shadow": (150, 60, 200),
+    "mask_lens_left": (60, 150, 240),
+    "mask_lens_right": (90, 210, 160),
+    "mask_frame": (235, 110, 40),
+    "mask_legs": (250, 200, 40),
+}
 COLUMNS = (*LAYERS, "masks", "shadow_matte")
 
 
@@ -47,13 +52,7 @@ def painted_masks(images: dict[str, NDArray]) -> NDArray[np.uint8]:
     """(h, w, 3) uint8 RGB: the masks in colour over a grey `face`."""
     grey = images["face"].mean(axis=2, keepdims=True).astype(np.uint8) // 2 + 90
     picture = np.repeat(grey, 3, axis=2)
-    for key, color in (
-        ("mask_shadow", _SHADOW),
-        ("mask_lens_left", _LENS_LEFT),
-        ("mask_lens_right", _LENS_RIGHT),
-        ("mask_frame", _FRAME),
-        ("mask_legs", _LEGS),
-    ):
+    for key, color in MASK_COLORS.items():
         picture[images[key] > 127] = color
     return picture
 

@@ -85,7 +85,7 @@ class EyeglassDataset:
                     f"{self.root}: sample {record['id']} has no '{lacking}'; "
                     f"it has {', '.join(record['files'])}"
                 )
-            if self.split in (None, record["split"]):
+            if self.split in (None, record.get("split")):
                 numbers.append(record["spec"]["index"])
                 starts.append(start)
         return np.array(numbers, np.int64), np.array(starts, np.int64)

@@ -262,6 +262,8 @@ def _checked_record(record: Any) -> dict[str, Any]:
         raise ValueError("the id is not that of the spec")
     if not all(isinstance(path, str) for path in record["files"].values()):
         raise TypeError("files are not paths")
+    if not isinstance(record["spec"]["render"]["size"], int):
+        raise TypeError("the size is no number")
     if not isinstance(record["rejected"], list) or not set(IMAGE_KEYS) <= set(record["files"]):
         raise ValueError("not a whole record")
     return record
