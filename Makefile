@@ -8,7 +8,7 @@ export PYTHON
 demo_out = build/demo
 python = $(VENV)/bin/python
 
-.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak verify-people bench bench-fit bench-lens bench-people install clean
+.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak verify-people bench bench-fit bench-lens bench-people bench-check install clean
 
 help:
 	@echo "make demo     install into $(VENV) and render four samples into $(demo_out)"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-fit  fits a second on one core, first fit of a large scan"
 	@echo "make bench-lens  tracing through curved lenses against flat ones"
 	@echo "make bench-people  samples of whole persons against bald ones"
+	@echo "make bench-check  eyeglass check against decoding the same files"
 	@echo "make install  only install; the command is then $(VENV)/bin/eyeglass"
 	@echo "make clean    remove $(VENV), build/ and caches"
 	@echo "Variables: BENCH=--curves, PYTHON=/path/to/python (3.13 or 3.11), VENV=.venv"
@@ -89,6 +90,12 @@ bench-lens:
 bench-people:
 	@.ci/install $(VENV) test
 	$(campaign).bench_people
+
+bench-check:
+	@.ci/install $(VENV) test
+	@rm -rf build/bench-check
+	$(VENV)/bin/eyeglass generate --count 4 --seed 8 --out build/bench-check/rendered
+	$(campaign).bench_check
 
 # A folder that is no environment is not ours to remove.
 clean:

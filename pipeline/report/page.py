@@ -56,7 +56,7 @@ def page(
     shown: records with their images, base64 of WebP by layer.
     """
     files = resources.files(__package__)
-    drawn = {title: plots for title, plots in _plots(figures).items() if any(plots)}
+    drawn = {title: found for title, found in _plots(figures).items() if any(found)}
     sections = "".join(_section(title, found) for title, found in drawn.items())
     return (
         files.joinpath("page.html")
@@ -241,7 +241,8 @@ def _lead(description: Mapping[str, Any]) -> str:
     recipe = description.get("recipe")
     about = recipe.get("description") if isinstance(recipe, dict) else None
     scene, seed = description.get("scene"), description.get("seed")
-    return f"{f'{about} ' if about else ''}Scene {scene}, seed {seed}."
+    opening = f"{str(about).rstrip('.')}. " if about else ""
+    return f"{opening}Scene {scene}, seed {seed}."
 
 
 def _made(description: Mapping[str, Any]) -> str:
