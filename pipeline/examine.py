@@ -14,7 +14,7 @@ from pipeline import store
 from pipeline.catalog.catalog import PERSON_NAME
 from pipeline.catalog.person import groups_of
 from pipeline.errors import RecipeError
-from pipeline.imagefile import check_header, decoded
+from pipeline.imagefile import check_file, decoded
 from pipeline.invariants import broken_rules
 from pipeline.spec import SampleSpec, parse_spec, sample_id, split_of
 from pipeline.yamlfile import one_line
@@ -71,7 +71,7 @@ def examine(root: Path, job: tuple[int, int | None]) -> Examined:
     for key, file in store.stated(spec)["files"].items():
         try:
             data = (root / file).read_bytes()
-            check_header(data, key, spec.render.size)
+            check_file(data, key, spec.render.size)
             images[key] = decoded(data, key, spec.render.size)
         except (OSError, ValueError) as error:
             faults.append(Fault(name, file, one_line(error)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -49,8 +50,7 @@ FORMS: Mapping[str, Form] = {
 def decoded(data: bytes, key: str, size: int) -> NDArray:
     """The image `key` of a sample from its file: (size, size) or (size, size, 3), RGB.
 
-    Raises ValueError, saying what is expected, if it is no PNG of that form or size, or if it is
-    damaged: the decoder looks at every checksum.
+    Raises ValueError, saying what is expected, if it is no PNG of that form or size.
     """
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if image is None:
@@ -67,15 +67,16 @@ def decoded(data: bytes, key: str, size: int) -> NDArray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image
 
 
-def check_header(data: bytes, key: str, size: int) -> None:
-    """Raises ValueError if a file does not begin as the PNG that it should be.
+def check_file(data: bytes, key: str, size: int) -> None:
+    """Raises ValueError if a file is not the PNG that it should be, to the last byte.
 
-    A decoder does not tell: it turns a palette into colours, and four bits into eight.
+    A decoder does not tell all: it turns a palette into colours and four bits into eight, and
+    takes a damaged end for a matter of taste.
     """
     if not data:
         raise ValueError("empty")
-    if len(data) < _IHDR.size or not data.startswith(_SIGNATURE):
-        raise ValueError("not a readable PNG")
+    if not _is_intact(data):
+        raise ValueError("damaged, or not a PNG")
     width, height, bits, colour_type = _IHDR.unpack_from(data)
     form, colours = FORMS[key], _COLOUR_TYPES.get(colour_type, "unknown")
     if (width, height, bits, colours) != (size, size, form.bits, form.colours):
@@ -83,3 +84,17 @@ def check_header(data: bytes, key: str, size: int) -> None:
             f"{form} of {size} x {size} px is expected, "
             f"not {bits}-bit {colours} of {width} x {height} px"
         )
+
+
+def _is_intact(data: bytes) -> bool:
+    """Whether a file is a PNG's signature and chunks, each with its checksum, up to IEND (5.3)."""
+    if len(data) < _IHDR.size or not data.startswith(_SIGNATURE):
+        return False
+    place, kind = len(_SIGNATURE), b""
+    while place < len(data) and kind != b"IEND":
+        end = place + 8 + int.from_bytes(data[place : place + 4], "big")
+        kind = data[place + 4 : place + 8]
+        if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            return False
+        place = end + 4
+    return kind == b"IEND" and place == len(data)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from chromium import chromium
 
 from pipeline.annotate.page import HOST, Page
 from pipeline.annotate.picture import POINT_COLOURS
@@ -29,16 +28,9 @@ from pipeline.fit import fit
 from pipeline.geometry import Anchors, Head
 from pipeline.transforms import apply, compose, rotation_about
 
-playwright = pytest.importorskip("playwright.sync_api")
-
 #: Small, because it is drawn without a GPU; the panel covers the right half.
 WIDTH, HEIGHT = 700, 500
 SECONDS = 60
-FLAGS = (
-    "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-first-run", "--disable-quic",
-)  # fmt: skip
 #: The mesh lies in the file in metres, somewhere else, and looks along -y with z up.
 FILE_FROM_MM = compose(
     np.array([[1, 0, 0, 5.0], [0, 1, 0, -3.0], [0, 0, 1, 8.0], [0, 0, 0, 1]]),
@@ -57,19 +49,8 @@ def wait_until(condition: Callable[[], Any], what: str) -> Any:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        reason = f"no browser: none of {', '.join(names)} is installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    # Chromium refuses root its sandbox.
-    flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else [*FLAGS]
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=path, args=flags)
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
