@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from pipeline import store
+from pipeline.check import check_dataset
 from pipeline.contact import COLUMNS
 from pipeline.spec import IMAGE_KEYS, LAYERS, split_of
 
@@ -96,6 +97,10 @@ def test_records_say_what_the_issue_of_a_sample_needs(records):
             assert record["fit"][f"residual_temple_{side}_mm"] >= 0
         text = json.dumps(record)
         assert not any(word in text for word in ("time", "host", "cpu", str(Path.home())))
+
+
+def test_what_was_rendered_keeps_every_rule(dataset, capsys):
+    assert check_dataset(dataset, fix=False, processes=1) == 0, capsys.readouterr().out
 
 
 def test_masks_and_layers_fit_together(dataset, records):

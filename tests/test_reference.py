@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import json
 import re
 import shlex
@@ -10,11 +12,13 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+import synthetic
 import yaml
 
 from pipeline.catalog.anchors import anchor_frame, read_sidecar
 from pipeline.catalog.catalog import open_catalog
 from pipeline.cli import commands
+from pipeline.dataset import EyeglassDataset
 from pipeline.errors import EyeglassError
 from pipeline.plan import check_names
 from pipeline.recipe import Recipe, parse_recipe
@@ -169,10 +173,35 @@ def test_the_snippet_reads_a_dataset(
     write_images(folder, images | {"shadow_matte": np.full((16, 16), 65535, np.uint16)})
     (tmp_path / "portraits" / "index.jsonl").write_text(json.dumps(record) + "\n")
     monkeypatch.chdir(tmp_path)
-    (snippet,) = blocks("python")
+    snippet, _ = blocks("python")
     exec(compile(snippet, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert printed == f"000000 {record['split']} aviator (16, 16, 3) 1.0\n"
+
+
+def test_the_network_in_the_readme_is_fed_what_the_dataset_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it runs where torch is installed; elsewhere its reading does."""
+    synthetic.dataset(tmp_path / "portraits", [synthetic.spec(i, size=32) for i in range(40)])
+    monkeypatch.chdir(tmp_path)
+    _, example = blocks("python")
+    opened = [
+        node
+        for node in ast.walk(ast.parse(example))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "EyeglassDataset"
+    ]
+    (call,) = opened
+    for split in set(re.findall(r'loader\("(\w+)"', example)):
+        names = {"EyeglassDataset": EyeglassDataset, "split": split}
+        sample = eval(ast.unparse(call), names)[0]
+        assert sample["all"].shape == (32, 32, 3)
+        assert sample["mask_full"].shape == (32, 32)
+        assert set(re.findall(r'batch\["(\w+)"\]', example)) <= set(sample)
+    if importlib.util.find_spec("torch") is not None:
+        short = example.replace("SECONDS = 60", "SECONDS = 1")
+        assert short != example
+        exec(compile(short, "README.md", "exec"), {"__name__": "__main__"})
 
 
 def test_the_scene_in_the_readme_is_valid_and_complete() -> None:
