@@ -38,6 +38,13 @@ _FITS = {
     "yaw": ("Turn of the front", "Positive: to the wearer's left."),
     "penetration": ("Deepest point", "Of any part in the skin."),
 }
+#: Traits whose values are counted at the top.
+_COUNTED = {
+    "subject": "subject",
+    "glasses": "design",
+    "light": "light",
+    "expression": "expression",
+}
 #: So many names have a bar of their own, at most.
 _MOST_ROWS = 40
 _UNITS = {"mm": "mm", "deg": "°"}
@@ -202,18 +209,12 @@ def _section(title: str, figures: Sequence[str]) -> str:
 
 def _tiles(f: Figures, description: Mapping[str, Any]) -> str:
     planned = description.get("count")
-    of_planned = f"of {planned:,} planned" if isinstance(planned, int) else ""
+    more = f", of {planned:,} planned" if isinstance(planned, int) and planned != f.count else ""
     facts = [
-        (f.count, "samples", of_planned if planned != f.count else ""),
-        (len(f.counts("subject")), "subjects", ""),
-        (len(f.counts("glasses")), "designs", ""),
-        (len(f.counts("light")), "lights", ""),
-        (len(f.counts("expression")), "expressions", ""),
+        (f.count, f"samples{more}"),
+        *((len(f.counts(trait)), f"{name}s") for trait, name in _COUNTED.items()),
     ]
-    return "".join(
-        f"<div><dt>{what}</dt><dd>{count:,}<small>{more}</small></dd></div>"
-        for count, what, more in facts
-    )
+    return "".join(f"<div><dt>{what}</dt><dd>{count:,}</dd></div>" for count, what in facts)
 
 
 def _choices(layers: Sequence[str]) -> str:
