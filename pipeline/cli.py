@@ -35,6 +35,9 @@ _EXAMPLE = "\b\nExample:\n  "
 _MOST_WORKERS = 8
 #: Those of `pipeline.spec.WEAR_MODES`, which takes longer to import than `--help` may.
 _WEARS = ("worn", "slipped", "askew", "pushed_up", "undersized", "oversized")
+#: Those of `pipeline.export.command.FORMS` and of `pipeline.spec.SPLITS`.
+_FORMS = ("lyu", "glasses-detector", "coco", "yolo", "webdataset", "hf")
+_SPLITS = ("train", "val", "test")
 _DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
 
 
@@ -358,27 +361,72 @@ def assets(
         click.echo(f"{'scene':<12}{name:<38}GPL-3.0-or-later")
 
 
-@commands.command(epilog=_EXAMPLE + "eyeglass export set --format lyu --out set-lyu")
+@commands.command(
+    epilog=_EXAMPLE
+    + "eyeglass export set --format lyu --size 256 --out set-lyu\n"
+    + "  eyeglass export set --format hf --layers all,face,mask_full --jpeg 95 --out set-hf"
+)
 @click.argument("dataset", type=_PATH, metavar="DIR")
 @click.option(
-    "--format", "form", type=click.Choice(("lyu",)), required=True, help="Form of the files."
+    "--format", "form", type=click.Choice(_FORMS), required=True, help="Form of the files."
 )
+@click.option("--out", type=_PATH, required=True, metavar="DEST", help="New or empty folder.")
 @click.option(
-    "--out",
-    type=_PATH,
-    required=True,
-    metavar="DEST",
-    help="New or empty folder.",
+    "--layers", metavar="KEY,KEY,...",
+    help="Images to hold  [default: webdataset, hf: all there are; coco, yolo: all]",
+)  # fmt: skip
+@click.option("--split", type=click.Choice(_SPLITS), help="Samples of this split only.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N samples only.")
+@click.option(
+    "--jpeg", type=click.IntRange(1, 100), metavar="Q",
+    help="Pictures as JPEG of this quality  [default: PNG; glasses-detector: 95]",
+)  # fmt: skip
+@click.option(
+    "--size", type=click.IntRange(16, 8192), help="Width and height in pixels  [default: as stored]"
 )
-def export(dataset: Path, form: str, out: Path) -> None:
+@click.option("--splits", is_flag=True, help="lyu: a folder for each split.")
+@click.option(
+    "--zip", "as_zip", is_flag=True,
+    help="glasses-detector: the zip that its script unpacks, with layer `sunglasses`.",
+)  # fmt: skip
+@click.option(
+    "--shard-size", type=click.IntRange(1), metavar="MB",
+    help="webdataset, hf: largest shard  [default: 1000; hf: 500]",
+)  # fmt: skip
+def export(
+    dataset: Path,
+    form: str,
+    out: Path,
+    layers: str | None,
+    split: str | None,
+    limit: int | None,
+    jpeg: int | None,
+    size: int | None,
+    splits: bool,
+    as_zip: bool,
+    shard_size: int | None,
+) -> None:
     """Write the dataset DIR in a form that trainers read, into the new folder DEST.
 
-    lyu: the flat folder of Lyu et al. (CVPR 2022).
+    An export that was interrupted goes on when it is started again.
     """
-    from pipeline.export import lyu
+    from pipeline.export import command
+    from pipeline.export.forms import Options
 
-    summary = lyu.export(dataset, out)
-    click.echo(summary)
+    options = Options(
+        layers=tuple(layers.split(",")) if layers is not None else None,
+        split=split,
+        limit=limit,
+        jpeg=jpeg,
+        size=size,
+        splits=splits,
+        zip=as_zip,
+        shard_mb=shard_size,
+    )
+    try:
+        click.echo(command.export(dataset, out, form, options, _cores()))
+    except KeyboardInterrupt:
+        _leave(130, "Interrupted; the same command goes on from where it was.")
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass check set --fix")

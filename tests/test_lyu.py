@@ -14,7 +14,8 @@ from PIL import Image
 
 from pipeline import store
 from pipeline.errors import DatasetError, EyeglassError
-from pipeline.export.lyu import count_holes, export, lens_openings_only, shadow_by_luma
+from pipeline.export import command
+from pipeline.export.lyu import count_holes, lens_openings_only, shadow_by_luma
 from pipeline.recipe import load_recipe
 from pipeline.spec import (
     LAYERS,
@@ -96,6 +97,10 @@ def dataset(root: Path, *samples: Drawn) -> Path:
         store.write_sample(root, records[drawn.index], drawn.images())
     store.write_index(root, records)
     return root
+
+
+def export(root: Path, dest: Path) -> str:
+    return command.export(root, dest, "lyu")
 
 
 VARIED = (
@@ -278,7 +283,10 @@ def test_an_empty_folder_serves_and_a_parent_is_made(varied: Path, tmp_path: Pat
     (tmp_path / "empty").mkdir()
     export(varied, tmp_path / "empty")
     export(varied, tmp_path / "x" / "y")
-    assert len(list((tmp_path / "x" / "y").iterdir())) == 6 * len(VARIED) + 1
+    others = {"README.md", "croissant.json", "names.csv"}
+    written = {path.name for path in (tmp_path / "x" / "y").iterdir()}
+    assert others < written
+    assert len(written) == 6 * len(VARIED) + len(others)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "set", "x"]
 
 

@@ -44,11 +44,13 @@ def applies(requirement: Requirement, line: str) -> bool:
 def declared() -> list[str]:
     table = project()
     extras = table["project"]["optional-dependencies"].values()
-    return [
+    items = [
         *table["project"]["dependencies"],
         *(item for extra in extras for item in extra),
         *table["build-system"]["requires"],
     ]
+    # An extra may hold another of this package's.
+    return [item for item in items if not item.startswith(table["project"]["name"])]
 
 
 def test_constraints_name_no_address():

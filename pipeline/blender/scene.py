@@ -30,14 +30,11 @@ from pipeline.blender.meshes import add_copy, add_object, remove_objects
 from pipeline.blender.strands import add_strands
 from pipeline.blender.trace import add_screen, restart
 from pipeline.camera import SENSOR_MM, face_centre, world_from_camera
+from pipeline.catalog.finishes import is_dark
 from pipeline.catalog.light import light_map
 from pipeline.geometry import LENS_PARTS, FloatArray, Head, Material, Surface
-from pipeline.shadows import REC709_LUMINANCE
 from pipeline.spec import SampleSpec
 
-#: A lens that lets less of the light through than this hides what is behind it from the masks:
-#: the border between filter categories 1 and 2 of ISO 12312-1 (43%).
-CLEAR_LENS_TRANSMITTANCE = 0.43
 #: Cycles' filter of the picture, 1.5 px wide; that of labels is another.
 PIXEL_FILTER = "BLACKMAN_HARRIS"
 _SCENE = "picture"
@@ -151,13 +148,6 @@ def _labels(
     for copy in copies.values():
         copy.hide_render = copy.hide_viewport = True
     return copies
-
-
-def is_dark(material: Material) -> bool:
-    """Whether a lens of this material hides what is behind it from the masks."""
-    if not material.is_glass():
-        return True
-    return float(np.dot(material.mean_color(), REC709_LUMINANCE)) < CLEAR_LENS_TRANSMITTANCE
 
 
 def save_blend(built: BuiltScene, path: Path) -> None:

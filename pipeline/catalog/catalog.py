@@ -25,6 +25,7 @@ from pipeline.spec import GlassesSpec, HeadSpec, LightSpec, WearMode
 
 OWN_LICENCE = "CC0-1.0"
 USER_LICENCE = "the user's own"
+BLENDER_LICENCE = "CC0-1.0, with Blender"
 NEUTRAL = "1_neutral"
 Entry = TypeVar("Entry")
 PERSON_NAME = re.compile(r"person-(\d{6,9})")
@@ -174,7 +175,7 @@ def open_catalog(
         glasses=_user_glasses(glasses) if glasses else _designs(),
         lights=_lights(
             _files_in(hdri, HDR_SUFFIXES, "HDR images") if hdri else _by_name(built_in_lights()),
-            USER_LICENCE if hdri else "CC0-1.0, with Blender",
+            USER_LICENCE if hdri else BLENDER_LICENCE,
             check=hdri is not None,
         ),
     )

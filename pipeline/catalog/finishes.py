@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.geometry import RGB, Material
+from pipeline.shadows import REC709_LUMINANCE
 
 Look = Literal["", "gradient", "two_tone", "tortoise"]
 
@@ -117,10 +118,21 @@ LENSES: Mapping[str, Material] = {
     "red_mirror": _lens((0.18, 0.13, 0.10), _MIRROR_RED),
 }
 
+#: A lens that lets less of the light through than this hides what is behind it from the masks:
+#: the border between filter categories 1 and 2 of ISO 12312-1 (43%).
+CLEAR_LENS_TRANSMITTANCE = 0.43
+
 PADS = Material((0.55, 0.52, 0.47), roughness=0.3, ior=1.43)
 
 #: Reflectance that makes a tip of a metallic surface look like black plastic.
 TIP = (0.035, 0.035, 0.036)
+
+
+def is_dark(material: Material) -> bool:
+    """Whether a lens of this material hides what is behind it from the masks."""
+    if not material.is_glass():
+        return True
+    return float(np.dot(material.mean_color(), REC709_LUMINANCE)) < CLEAR_LENS_TRANSMITTANCE
 
 
 def frame_material(name: str, tip: tuple[float, float, float] | None = None) -> Material:

@@ -4,8 +4,9 @@ Data" (CVPR 2022), for tools written for that dataset.
     DEST/img-[Glass]-[Subject]-[Expression]-[Node]-[HDR]-[Rotation]-[Kind].png
     DEST/names.csv      which sample each name stands for
 
-Kinds: all, glass, shadow, face (8-bit RGB), seg and shseg (8-bit grey, 0 or 255). Readers sort
-each kind by name and pair by position, so a sample has all six kinds or none.
+With --splits the images lie in DEST/train, DEST/val and DEST/test. Kinds: all, glass, shadow, face
+(8-bit RGB), seg and shseg (8-bit grey, 0 or 255). Readers sort each kind by name and pair by
+position, so a sample has all six kinds or none.
 """
 
 from __future__ import annotations
@@ -14,27 +15,23 @@ import csv
 import io
 import math
 import re
-import shutil
-import sys
-import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from tqdm import tqdm
 
 from pipeline.catalog.catalog import PERSON_NAME
 from pipeline.catalog.data import data_path
 from pipeline.errors import DatasetError
-from pipeline.spec import LAYERS, SampleSpec, parse_spec
-from pipeline.store import INDEX, encode_png, read_index
-from pipeline.yamlfile import one_line
+from pipeline.export import croissant
+from pipeline.export.forms import Form, Item
+from pipeline.export.samples import Sample, Selection
+from pipeline.export.staging import Staging
+from pipeline.pixels import UInt8
+from pipeline.spec import LAYERS
+from pipeline.store import encode_png
 
 KINDS = (*LAYERS, "seg", "shseg")
 #: Width and height that the paper's tools expect, in pixels.
@@ -45,49 +42,93 @@ HOLE_SHARE = 0.0005
 _EXPRESSION = re.compile(r"\d+_[a-z_]+")
 _MOST_GLASSES = 1000
 _NAMES = "names.csv"
-UInt8 = NDArray[np.uint8]
+_COLUMNS = ("name", "id", "split", "glasses", "subject", "nose", "hdri")
 
 
-@dataclass(frozen=True)
-class _Numbers:
-    """Numbers of glasses and of subjects, by name: the paper's names hold no others."""
+class Lyu(Form):
+    """Six PNG a sample, all in one folder, or in one for each split."""
 
-    glasses: Mapping[str, int]
-    subjects: Mapping[str, int]
+    name = "lyu"
+    takes = frozenset({"splits"})
+    expects = PAPER_SIZE
 
+    def keys(self) -> tuple[str, ...]:
+        return (*LAYERS, "mask_frame", "mask_lenses")
 
-def export(dataset: Path, dest: Path) -> str:
-    """Writes a native dataset as the folder `dest`, which must be new or empty.
+    def begin(self, selection: Selection, description: Mapping[str, Any]) -> None:
+        hashes = description.get("sha256", {})
+        where = selection.dataset
+        self._glasses = _numbers_of_glasses(selection.glasses, hashes.get("glasses", ()), where)
+        self._subjects = _numbers_of_subjects(selection.subjects, hashes.get("heads", ()))
 
-    Returns a summary for people. Raises DatasetError, with nothing left behind, if `dataset` is
-    none, holds no samples, or has an image that is missing or broken; if a name has no place in
-    the paper's scheme; if `dest` holds something or cannot be written.
-    """
-    records = read_index(dataset)
-    if not records:
-        raise DatasetError(f"{dataset}: holds no finished samples")
-    index = dataset / INDEX
-    specs = [parse_spec(r["spec"], f"{index}: line {i}") for i, r in enumerate(records, 1)]
-    stems = _stems(specs, dataset)
-    _check_dest(dest)
-    if dest.resolve().is_relative_to(dataset.resolve()):
-        raise DatasetError(f"{dest}: lies inside the dataset; give a folder elsewhere")
-    # Made in the nearest folder that exists, so that a failure leaves no empty parents either.
-    above = next(folder for folder in dest.absolute().parents if folder.exists())
-    try:
-        work = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", suffix=".tmp", dir=above))
-        try:
-            folder = work / "set"
-            folder.mkdir()
-            holes = _write_all(dataset, records, specs, stems, folder)
-            _write_names(folder / _NAMES, specs, stems)
-            dest.parent.mkdir(parents=True, exist_ok=True)
-            folder.replace(dest)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        raise DatasetError(f"{dest}: cannot be written: {one_line(error)}") from None
-    return _summary(dest, specs, holes)
+    def item(self, sample: Sample) -> Item:
+        stem = self._stem(sample)
+        files = {f"{stem}-{layer}.png": sample.png(layer) for layer in LAYERS}
+        seg = lens_openings_only(sample.pixels("mask_frame"), sample.pixels("mask_lenses"))
+        files[f"{stem}-seg.png"] = encode_png(seg)
+        shseg = shadow_by_luma(sample.pixels("all"), sample.pixels("glass"))
+        files[f"{stem}-shseg.png"] = encode_png(shseg)
+        if self.options.splits:
+            files = {f"{sample.split}/{name}": data for name, data in files.items()}
+        spec = sample.spec
+        row = (
+            stem, spec.id, sample.split, spec.glasses.name, spec.head.subject, spec.nose,
+            spec.light.hdri,
+        )  # fmt: skip
+        counts = {"images": len(files), "not two holes": int(count_holes(seg) != 2)}
+        return Item(spec.id, sample.split, files, [(_NAMES, _as_csv(row))], counts)
+
+    def finish(self, stage: Staging) -> None:
+        with (stage.folder / _NAMES).open("w", encoding="utf-8", newline="") as file:
+            file.write(_as_csv(_COLUMNS) + "\n")
+            file.writelines(line + "\n" for line in stage.lines(_NAMES))
+
+    def notes(self, stage: Staging) -> list[str]:
+        other = stage.tally["not two holes"]
+        if not other:
+            return []
+        return [
+            f"{other} of {stage.done} seg lack exactly two holes above {HOLE_SHARE:.2%} of the "
+            "picture (no closed rim, turned away, or crossed by a temple); some readers leave "
+            "those out"
+        ]
+
+    def layout(self) -> str:
+        folder = "{train,val,test}/" if self.options.splits else ""
+        return (
+            f"`{folder}img-[Glass]-[Subject]-[Expression]-[Node]-[HDR]-[Rotation]-[Kind].png`, as "
+            "Lyu et al. (CVPR 2022) name their files.\n\n"
+            "- `all`: glasses and shadow; `glass`: glasses; `shadow`: shadow; `face`: neither\n"
+            "- `seg`: the frame, lens openings open; openings that are no lens opening are filled\n"
+            "- `shseg`: where `all` and `glass`, as they lie here, differ by more than 12.75 in "
+            "0.3|dR| + 0.59|dG| + 0.11|dB|\n"
+            f"- `{_NAMES}`: the sample, split, glasses, subject, nose position and light of a name"
+        )
+
+    def croissant(self, stage: Staging) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        folder = "*/" if self.options.splits else ""
+        names = croissant.file_object(stage.folder, _NAMES, "text/csv")
+        kinds = [
+            croissant.file_set(kind, f"{folder}img-*-{kind}.png", "image/png") for kind in KINDS
+        ]
+        columns = {name: croissant.Column("sc:Text", {"column": name}) for name in _COLUMNS}
+        table = croissant.records("samples", names, columns)
+        return [names, *kinds], [table, *(croissant.images(files) for files in kinds)]
+
+    def _stem(self, sample: Sample) -> str:
+        spec = sample.spec
+        if not _EXPRESSION.fullmatch(spec.head.expression):
+            raise DatasetError(
+                f"sample {spec.id}: the paper's names hold expressions like '2_mouth_open', "
+                f"not '{spec.head.expression}'"
+            )
+        # Names of lights that differ only in other characters stay apart by the sample's number.
+        light = re.sub(r"[^A-Za-z0-9_]", "_", spec.light.hdri)
+        return (
+            f"img-Glass{self._glasses[spec.glasses.name]:03d}-{self._subjects[spec.head.subject]}-"
+            f"{spec.head.expression}-{math.floor(spec.nose + 0.5)}-{light}_s{spec.id}-"
+            f"{spec.light.rotation_deg:03d}"
+        )
 
 
 def lens_openings_only(frame: UInt8, lenses: UInt8) -> UInt8:
@@ -130,144 +171,34 @@ def _openings(mask: UInt8) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     return labels[1:-1, 1:-1], areas
 
 
-def _stems(specs: Sequence[SampleSpec], dataset: Path) -> list[str]:
-    """Names without kind, one a sample, all different. Raises DatasetError."""
-    numbers = _numbers(specs, dataset)
-    stems = [_stem(spec, numbers, dataset) for spec in specs]
-    twice = [stem for stem, count in Counter(stems).items() if count > 1]
-    if twice:
-        sample = specs[stems.index(twice[0])].id
-        raise DatasetError(f"{dataset / INDEX}: sample {sample} stands there twice")
-    return stems
-
-
-def _stem(spec: SampleSpec, numbers: _Numbers, dataset: Path) -> str:
-    if not _EXPRESSION.fullmatch(spec.head.expression):
-        raise DatasetError(
-            f"{dataset}: sample {spec.id}: the paper's names hold expressions like "
-            f"'2_mouth_open', not '{spec.head.expression}'"
-        )
-    # Names of lights that differ only in other characters stay apart by the sample's number.
-    light = re.sub(r"[^A-Za-z0-9_]", "_", spec.light.hdri)
-    return (
-        f"img-Glass{numbers.glasses[spec.glasses.name]:03d}-{numbers.subjects[spec.head.subject]}-"
-        f"{spec.head.expression}-{math.floor(spec.nose + 0.5)}-{light}_s{spec.id}-"
-        f"{spec.light.rotation_deg:03d}"
-    )
-
-
-def _numbers(specs: Sequence[SampleSpec], dataset: Path) -> _Numbers:
-    used = sorted({spec.glasses.name for spec in specs})
+def _numbers_of_glasses(
+    used: Mapping[str, int], catalogue: Mapping[str, str] | Sequence[str], dataset: Any
+) -> dict[str, int]:
+    """Places in the catalogue that the dataset was made with, or, if not known, by name."""
     built_in = [path.stem for path in sorted(data_path("assets/eyewear").glob("*.yaml"))]
-    names = built_in if set(used) <= set(built_in) else used
-    glasses = {name: number for number, name in enumerate(names)}
-    if max(glasses[name] for name in used) >= _MOST_GLASSES:
+    known = next((names for names in (built_in, [*catalogue]) if used.keys() <= set(names)), None)
+    numbers = {name: number for number, name in enumerate(known or sorted(used))}
+    if max(numbers[name] for name in used) >= _MOST_GLASSES:
         raise DatasetError(
-            f"{dataset}: {len(names)} pairs of glasses, but the paper's names number "
+            f"{dataset}: {len(numbers)} pairs of glasses, but the paper's names number "
             f"{_MOST_GLASSES} at most"
         )
-    subjects = sorted({spec.head.subject for spec in specs})
-    persons = [PERSON_NAME.fullmatch(subject) for subject in subjects]
-    found = [int(match[1]) for match in persons if match]
-    all_persons = len(set(found)) == len(subjects)
-    return _Numbers(
-        glasses, dict(zip(subjects, found if all_persons else range(len(subjects)), strict=True))
-    )
+    return numbers
 
 
-def _check_dest(dest: Path) -> None:
-    try:
-        if dest.is_dir():
-            if any(dest.iterdir()):
-                raise DatasetError(f"{dest}: holds other data; give an empty or new folder")
-        elif dest.exists() or dest.is_symlink():
-            raise DatasetError(f"{dest}: is a file; a new folder is expected")
-    except OSError as error:
-        raise DatasetError(f"{dest}: cannot be read: {one_line(error)}") from None
+def _numbers_of_subjects(
+    used: Mapping[str, int], heads: Mapping[str, str] | str | Sequence[str]
+) -> dict[str, int]:
+    """A person's own number; places among the user's heads, or, if not known, by name."""
+    persons = {name: PERSON_NAME.fullmatch(name) for name in used}
+    numbers = {name: int(match[1]) for name, match in persons.items() if match}
+    if len(set(numbers.values())) == len(used):
+        return numbers
+    known = [*heads] if isinstance(heads, Mapping) and used.keys() <= heads.keys() else sorted(used)
+    return {name: number for number, name in enumerate(known)}
 
 
-def _write_all(
-    dataset: Path,
-    records: Sequence[dict[str, Any]],
-    specs: Sequence[SampleSpec],
-    stems: Sequence[str],
-    folder: Path,
-) -> list[int]:
-    """Writes all images; returns the number of holes in each `seg`."""
-    holes = []
-    shown = tqdm(
-        zip(records, specs, stems, strict=True),
-        total=len(records),
-        unit="sample",
-        disable=not sys.stderr.isatty(),
-        dynamic_ncols=True,
-    )
-    for record, spec, stem in shown:
-        stored = {
-            key: _read(dataset, record, spec, key) for key in (*LAYERS, "mask_frame", "mask_lenses")
-        }
-        images = {key: image for key, (_, image) in stored.items()}
-        seg = lens_openings_only(images["mask_frame"], images["mask_lenses"])
-        written = {layer: stored[layer][0] for layer in LAYERS}
-        written["seg"] = encode_png(seg)
-        written["shseg"] = encode_png(shadow_by_luma(images["all"], images["glass"]))
-        for kind in KINDS:
-            (folder / f"{stem}-{kind}.png").write_bytes(written[kind])
-        holes.append(count_holes(seg))
-    return holes
-
-
-def _read(
-    dataset: Path, record: Mapping[str, Any], spec: SampleSpec, key: str
-) -> tuple[bytes, UInt8]:
-    """A stored image as file and as array. Raises DatasetError if it is not whole and as promised.
-
-    Files are handed on byte for byte, so their checksums are looked at too.
-    """
-    name = record["files"].get(key)
-    if not isinstance(name, str):
-        raise DatasetError(f"{dataset / INDEX}: sample {spec.id} names no file for '{key}'")
-    path = dataset / name
-    try:
-        data = path.read_bytes()
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            image.verify()
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            mode, pixels = image.mode, np.asarray(image)
-    except Exception as error:  # decoders raise whatever they like on broken files
-        raise DatasetError(f"{path}: missing, or not a readable PNG: {one_line(error)}") from None
-    size = spec.render.size
-    expected = "RGB" if key in LAYERS else "L"
-    if mode != expected or pixels.shape[:2] != (size, size):
-        raise DatasetError(
-            f"{path}: an 8-bit {expected} PNG of {size} x {size} px is expected, "
-            f"not {mode} of {pixels.shape[1]} x {pixels.shape[0]} px"
-        )
-    return data, pixels
-
-
-def _write_names(path: Path, specs: Sequence[SampleSpec], stems: Sequence[str]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(("name", "id", "glasses", "subject", "nose", "hdri"))
-        for spec, stem in zip(specs, stems, strict=True):
-            row = (spec.id, spec.glasses.name, spec.head.subject, spec.nose, spec.light.hdri)
-            table.writerow((stem, *row))
-
-
-def _summary(dest: Path, specs: Sequence[SampleSpec], holes: Sequence[int]) -> str:
-    count = len(specs)
-    lines = [f"{count} samples, {count * len(KINDS)} images in {dest}"]
-    other = sum(number != 2 for number in holes)
-    if other:
-        lines.append(
-            f"{other} of {count} seg lack exactly two holes above {HOLE_SHARE:.2%} of the picture "
-            "(no closed rim, turned away, or crossed by a temple); some readers leave those out"
-        )
-    sizes = sorted({spec.render.size for spec in specs} - {PAPER_SIZE})
-    if sizes:
-        lines.append(
-            f"warning: images are {', '.join(map(str, sizes))} px wide; "
-            f"the paper's tools expect {PAPER_SIZE}"
-        )
-    return "\n".join(lines)
+def _as_csv(row: Sequence[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(row)
+    return text.getvalue()
