@@ -27,16 +27,19 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from pipeline.blender import device, layers, lenses, scene
+from pipeline.blender import device, layers, lenses, scene, truth
 from pipeline.blender.layers import FaceLayer
 from pipeline.blender.scene import BuiltScene, Portrait
 from pipeline.blender.verify import verify_layers
+from pipeline.camera import view_of
 from pipeline.catalog.catalog import Catalog, open_catalog
 from pipeline.denoise import Denoiser
 from pipeline.errors import EyeglassError
 from pipeline.finish import finish
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import Eyewear, Head, Surface, resized
+from pipeline.labels import HeadInSight, sample_labels
+from pipeline.pixels import UInt8
 from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.refraction import kitti_flow, refraction_flow
@@ -53,14 +56,16 @@ class Sitter:
     spec: HeadSpec
     head: Head
     skin: SkinSurface
+    in_sight: HeadInSight
 
 
 @dataclass(frozen=True, eq=False)
 class Sitting:
-    """A portrait in Blender with its `face`; samples share it."""
+    """A portrait in Blender with its `face` and, if asked for, its classes; samples share it."""
 
     portrait: Portrait
     face: FaceLayer
+    parsing: UInt8 | None
 
 
 class Worker:
@@ -94,13 +99,15 @@ class Worker:
             return self._make_sample(job["index"])
         spec = parse_spec(job["spec"], "spec")
         worn, eyewear = self._fit(spec)
-        images, _ = self._images(spec, posed_parts(eyewear, worn))
+        parts = posed_parts(eyewear, worn)
+        images, _ = self._images(spec, parts)
         write_images(Path(job["dest"]), images)
         if job["blend"]:
             assert self.built is not None
             layers.show(self.built, "all")
             scene.save_blend(self.built, Path(job["blend"]))
-        return {"record": make_record(spec, self._fit_record(worn, eyewear), [])}
+        labels = self._labels(spec, parts, images)
+        return {"record": make_record(spec, self._fit_record(worn, eyewear), labels, [])}
 
     def _make_sample(self, index: int) -> dict[str, Any]:
         rejected: list[dict[str, Any]] = []
@@ -108,8 +115,11 @@ class Worker:
             spec = draw(self.recipe, self.catalog, self.seed, index, attempt)
             worn, eyewear = self._fit(spec)
             if worn.accepted:
-                record = make_record(spec, self._fit_record(worn, eyewear), rejected)
-                images, rendering = self._images(spec, posed_parts(eyewear, worn))
+                parts = posed_parts(eyewear, worn)
+                images, rendering = self._images(spec, parts)
+                labels = self._labels(spec, parts, images)
+                figures = self._fit_record(worn, eyewear)
+                record = make_record(spec, figures, labels, rejected)
                 write_sample(self.out, record, images)
                 verified = None
                 if self.verify and self.built is not None:
@@ -144,11 +154,19 @@ class Worker:
         }
         return {**figures, "unit": {"head": self._seated.head.unit, "glasses": eyewear.unit}}
 
+    def _labels(
+        self, spec: SampleSpec, parts: Mapping[str, Surface], images: Mapping[str, NDArray]
+    ) -> dict[str, Any]:
+        """What a picture is labelled with beside images; see `pipeline.labels`."""
+        sitter = self._sitter(spec)
+        view = view_of(spec.camera, sitter.head)
+        return sample_labels(view, sitter.in_sight, parts, images["mask_full"])
+
     def _sitter(self, spec: SampleSpec) -> Sitter:
         """The head of a spec, kept until another is asked for."""
         if self._seated is None or self._seated.spec != spec.head:
             head = self.catalog.head(spec.head)
-            self._seated = Sitter(spec.head, head, SkinSurface(head))
+            self._seated = Sitter(spec.head, head, SkinSurface(head), HeadInSight(head))
         return self._seated
 
     def _render(self, spec: SampleSpec, parts: Mapping[str, Surface]) -> Rendering:
@@ -158,8 +176,12 @@ class Worker:
             # A portrait that broke off half-way is none.
             self._sitting = self.built = None
             path = self.catalog.light(spec.light).path
-            portrait = scene.build_portrait(spec, self._sitter(spec).head, path, self.machine)
-            sitting = self._sitting = Sitting(portrait, layers.render_face(portrait))
+            head = self._sitter(spec).head
+            portrait = scene.build_portrait(spec, head, path, self.machine)
+            parsed = {"parsing_all", "parsing_face"} & set(spec.render.layers)
+            classes = truth.parsing_face(portrait, head) if parsed else None
+            sitting = Sitting(portrait, layers.render_face(portrait), classes)
+            self._sitting = sitting
         self.built = scene.wear(sitting.portrait, parts)
         rendering = layers.render(self.built, sitting.face)
         return lenses.render_extras(self.built, sitting.face, rendering, spec)
@@ -173,10 +195,24 @@ class Worker:
         if "refraction_flow" in spec.render.layers:
             coverage, head = rendering.coverage, self._sitter(spec).head
             behind = coverage.lens_left + coverage.lens_right > 0
-            images["refraction_flow"] = kitti_flow(
-                *refraction_flow(spec.camera, head, parts, behind)
+            view = view_of(spec.camera, head)
+            images["refraction_flow"] = kitti_flow(*refraction_flow(view, head, parts, behind))
+        return images | self._truth(spec, rendering), rendering
+
+    def _truth(self, spec: SampleSpec, rendering: Rendering) -> dict[str, NDArray]:
+        """The optional labels of whole pictures that a sample asks for."""
+        assert self.built is not None
+        assert self._sitting is not None
+        wanted, found = set(spec.render.layers), dict[str, NDArray]()
+        if self._sitting.parsing is not None:
+            found["parsing_face"] = self._sitting.parsing
+        if "parsing_all" in wanted:
+            found["parsing_all"] = truth.parsing_all(
+                self.built, found["parsing_face"], rendering.coverage
             )
-        return images, rendering
+        if wanted & {"depth", "normal"}:
+            found |= truth.depth_and_normal(self.built)
+        return {key: image for key, image in found.items() if key in wanted}
 
 
 def main() -> None:
