@@ -90,7 +90,9 @@ def check_design(recipe: Recipe, where: str) -> None:
         raise RecipeError(f"{where}: $.nose: a design has each value once")
     for trait in ("age", "tone", "sex"):
         if getattr(recipe.people, trait) is not None:
-            raise RecipeError(f"{where}: $.people.{trait}: a design shows every person of the range")
+            raise RecipeError(
+                f"{where}: $.people.{trait}: a design shows every person of the range"
+            )
     if recipe.people.count > _MOST_PERSONS:
         raise RecipeError(f"{where}: $.people.count: a design has {_MOST_PERSONS} at most")
 

@@ -51,6 +51,7 @@ def sample_labels(
     """
     size, head = len(mask_full), in_sight.head
     yaw, pitch, roll = angles_of(view.pose)
+    anchors = dict(zip(_ANCHORS, head.anchors.as_array(), strict=True))
     found: dict[str, Any] = {
         "camera_matrix": _rounded(view.matrix(size), _EXACT),
         "camera_from_head": _rounded(view.camera_from_head(), _EXACT),
@@ -58,7 +59,7 @@ def sample_labels(
             name: round(angle, _EXACT) + 0.0
             for name, angle in (("yaw", yaw), ("pitch", pitch), ("roll", roll))
         },
-        "anchors_px": _points(view, dict(zip(_ANCHORS, head.anchors.as_array(), strict=True)), size),
+        "anchors_px": _points(view, anchors, size),
         "glasses_box": box_of(mask_full),
     }
     eyes = {"left": head.eye_left, "right": head.eye_right}

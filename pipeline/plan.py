@@ -91,9 +91,7 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
     expression = (
         cell.expression
         if cell
-        else _draw_name(
-            recipe.expressions, catalog.heads.expressions(), stream(Stream.EXPRESSION)
-        )
+        else _draw_name(recipe.expressions, catalog.heads.expressions(), stream(Stream.EXPRESSION))
     )
     camera = _draw_camera(recipe.camera, stream(Stream.CAMERA), stream(Stream.FOCUS))
     return SampleSpec(

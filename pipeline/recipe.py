@@ -7,6 +7,7 @@ the file and the path in it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,7 +29,7 @@ from pipeline.spec import (
     first_fault,
     once,
 )
-from pipeline.yamlfile import read_yaml
+from pipeline.yamlfile import parse_yaml, read_yaml
 
 
 class Normal(Frozen):
@@ -102,7 +103,9 @@ class Mix(Frozen):
 
     def draw(self, rng: np.random.Generator) -> float:
         weights = np.array([weight for weight, _ in self.mix])
-        return draw_number(self.mix[int(rng.choice(len(weights), p=weights / weights.sum()))][1], rng)
+        return draw_number(
+            self.mix[int(rng.choice(len(weights), p=weights / weights.sum()))][1], rng
+        )
 
     def bounds(self) -> tuple[float, float]:
         lows, highs = zip(*(bounds(plain) for _, plain in self.mix), strict=True)
@@ -299,14 +302,35 @@ class Recipe(Frozen):
     limits: WearLimits = WearLimits()
 
 
-def load_recipe(scene: str) -> Recipe:
+def load_recipe(scene: str, changes: Sequence[str] = ()) -> Recipe:
     """Recipe from a scene's name ('portrait') or a YAML file's path.
 
+    changes: 'camera.yaw_deg=[20, 40]' each, a dotted path and YAML, in place of what the file says.
     Raises RecipeError in one line: unknown name, unreadable file, broken YAML, unknown key
     (with its path and the nearest known one), value of the wrong kind or out of range.
     """
-    path = _scene_path(scene)
-    return parse_recipe(read_yaml(path, RecipeError), scene)
+    data = read_yaml(_scene_path(scene), RecipeError)
+    for change in changes:
+        data = _changed(data, change)
+    return parse_recipe(data, scene)
+
+
+def _changed(data: Any, change: str) -> Any:
+    """Parsed YAML with one value in place of another; mappings on the way are made."""
+    path, given, text = change.partition("=")
+    keys = path.strip().split(".")
+    if not given or not all(keys):
+        raise RecipeError(f"--set {change}: KEY=VALUE is expected, like camera.yaw_deg=40")
+    value = parse_yaml(text, f"--set {change}", RecipeError)
+    for number in reversed(range(len(keys))):
+        outer = data
+        for key in keys[:number]:
+            outer = outer.get(key) if isinstance(outer, dict) else None
+        if outer is not None and not isinstance(outer, dict):
+            # In place of a number, say, stands a mapping then.
+            outer = None
+        value = {**(outer or {}), keys[number]: value}
+    return value
 
 
 def parse_recipe(data: Any, where: str) -> Recipe:

@@ -40,7 +40,7 @@ def refraction_flow(
     flow, valid = np.zeros((size, size, 2)), np.zeros((size, size), bool)
     rows, columns = np.nonzero(where)
     eye = view.pose[:3, 3]
-    directions = view.rays(np.stack([columns, rows], axis=1) + 0.5, size)
+    directions = view.rays(np.stack([columns, rows], axis=1).astype(np.float64) + 0.5, size)
     glass = {
         name: parts[name].material or Material()
         for name in LENS_PARTS

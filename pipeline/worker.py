@@ -7,9 +7,10 @@ that is no place for answers.
 First line: the settings (recipe, assets, seed, out, threads, device, verify). Then jobs:
 {"index": i}                                 draw, fit, render and store sample i
 {"spec": {...}, "dest": DIR, "blend": FILE}  render one spec into DIR
+{"index": i, "preview": FILE}                draw, fit, render `all` of sample i into FILE
 Answers: {"ready": true} to the settings; then {"record": {...}}, with "verified": {...} if that
 was asked for, {"rejected": [...]} when no attempt can be worn, or {"error": text, "user": true if
-it is the user's to mend}.
+it is the user's to mend}. The record of a preview has no labels, and files that are not there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blender import device, layers, lenses, scene, truth
@@ -39,14 +41,14 @@ from pipeline.finish import finish
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import Eyewear, Head, Surface, resized
 from pipeline.labels import HeadInSight, sample_labels
-from pipeline.pixels import UInt8
+from pipeline.pixels import UInt8, srgb_from_linear, to_uint8
 from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.refraction import kitti_flow, refraction_flow
 from pipeline.rendering import Rendering
 from pipeline.skin import SkinSurface
 from pipeline.spec import HeadSpec, SampleSpec, parse_spec
-from pipeline.store import make_record, write_images, write_sample
+from pipeline.store import encode_png, make_record, write_images, write_sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +97,8 @@ class Worker:
             gc.collect()
 
     def _answer(self, job: dict[str, Any]) -> dict[str, Any]:
+        if "preview" in job:
+            return self._preview(job["index"], Path(job["preview"]))
         if "index" in job:
             return self._make_sample(job["index"])
         spec = parse_spec(job["spec"], "spec")
@@ -110,21 +114,42 @@ class Worker:
         return {"record": make_record(spec, self._fit_record(worn, eyewear), labels, [])}
 
     def _make_sample(self, index: int) -> dict[str, Any]:
+        spec, worn, eyewear, rejected = self._first_worn(index)
+        if not worn.accepted:
+            return {"rejected": rejected}
+        parts = posed_parts(eyewear, worn)
+        images, rendering = self._images(spec, parts)
+        labels = self._labels(spec, parts, images)
+        record = make_record(spec, self._fit_record(worn, eyewear), labels, rejected)
+        write_sample(self.out, record, images)
+        verified = None
+        if self.verify and self.built is not None:
+            verified = verify_layers(self.built, rendering)
+        return {"record": record, "verified": verified}
+
+    def _preview(self, index: int, file: Path) -> dict[str, Any]:
+        spec, worn, eyewear, rejected = self._first_worn(index)
+        if not worn.accepted:
+            return {"rejected": rejected}
+        path, head = self.catalog.light(spec.light).path, self._sitter(spec).head
+        self._sitting = None
+        portrait = scene.build_portrait(spec, head, path, self.machine)
+        passes = layers.trace_layer(scene.wear(portrait, posed_parts(eyewear, worn)), "all")
+        color = layers.color_of(passes)
+        if spec.render.denoise:
+            color = self.denoiser.denoise(color, layers.guides_of(passes))
+        exposed = srgb_from_linear(color * np.float32(spec.light.gain))
+        file.write_bytes(encode_png(to_uint8(exposed)))
+        return {"record": make_record(spec, self._fit_record(worn, eyewear), {}, rejected)}
+
+    def _first_worn(self, index: int) -> tuple[SampleSpec, Fit, Eyewear, list[dict[str, Any]]]:
+        """The first attempt that can be worn, or the last one; and those rejected, with reasons."""
         rejected: list[dict[str, Any]] = []
         for attempt in range(MAX_ATTEMPTS):
             spec = draw(self.recipe, self.catalog, self.seed, index, attempt)
             worn, eyewear = self._fit(spec)
             if worn.accepted:
-                parts = posed_parts(eyewear, worn)
-                images, rendering = self._images(spec, parts)
-                labels = self._labels(spec, parts, images)
-                figures = self._fit_record(worn, eyewear)
-                record = make_record(spec, figures, labels, rejected)
-                write_sample(self.out, record, images)
-                verified = None
-                if self.verify and self.built is not None:
-                    verified = verify_layers(self.built, rendering)
-                return {"record": record, "verified": verified}
+                break
             rejected.append(
                 {
                     "attempt": attempt,
@@ -134,7 +159,7 @@ class Worker:
                     "reason": worn.reason,
                 }
             )
-        return {"rejected": rejected}
+        return spec, worn, eyewear, rejected
 
     def _fit(self, spec: SampleSpec) -> tuple[Fit, Eyewear]:
         sitter, limits = self._sitter(spec), self.recipe.limits.of(spec.wear.mode)

@@ -2,9 +2,9 @@
 
     python assets/heads/find_landmarks.py
 
-Each lies nearest to a place on the average head that was set by hand, by looking at where annotators
-of iBUG 300-W put it, for the subject's left side; the right side mirrors it. Points on the lids are
-of the loop that runs along their edge, at the corners and at a third and two thirds between them.
+Each lies nearest to a place on the average head that was set by hand, where annotators of iBUG
+300-W put it, for the subject's left side; the right side mirrors it. Points on the lids are of the
+loop that runs along their edge, at the corners and at a third and two thirds between them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from pipeline.catalog.head import _model  # noqa: E402
+from pipeline.catalog.head import _model
 
 # Index to place on the average head (mm, origin between the eyes): jaw from ear to chin, brow,
 # ridge of the nose, its base, outer and inner lips.
@@ -35,7 +35,7 @@ PLACES = {
 }  # fmt: skip
 # Points on the upper and the lower lip, which touch: an open jaw moves these up or down (mm).
 UPPER, LOWER = (62, 63), (65, 66)
-# The left eye, from the inner corner over the upper lid: loop of the lid's edge, share of its width.
+# The left eye, from the inner corner over the upper lid: loop of the lids, share of the width.
 LID_LOOP = 4
 LIDS = {42: 0, 43: 1 / 3, 44: 2 / 3, 45: 1, 46: 2 / 3, 47: 1 / 3}
 # Left index to right index.

@@ -93,15 +93,6 @@ def painted(name: str, attribute: str) -> bpy.types.Material:
     return _glowing(shader, shader.node("ShaderNodeEmission", {"Color": color}).outputs[0])
 
 
-def two_sided(name: str, left: RGB, right: RGB) -> bpy.types.Material:
-    """Flat colours of what lies to the left and to the right of an object's middle plane."""
-    shader = Shader(name)
-    place = shader.node("ShaderNodeTexCoord").outputs["Object"]
-    across = shader.node("ShaderNodeSeparateXYZ", {0: place}).outputs[0]
-    color = shader.mix(shader.math("GREATER_THAN", across, 0.0), right, left)
-    return _glowing(shader, shader.node("ShaderNodeEmission", {"Color": color}).outputs[0])
-
-
 def label(
     name: str, first: RGB, behind: RGB = (0.0, 0.0, 0.0), ior: float | None = None
 ) -> bpy.types.Material:

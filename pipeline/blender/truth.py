@@ -23,8 +23,14 @@ from pipeline.blender import shading
 from pipeline.blender.labels import flat, outline
 from pipeline.blender.scene import BuiltScene, Portrait
 from pipeline.blender.trace import trace
-from pipeline.catalog.parsing import CLASSES, NUMBER, OVER_GLASSES, class_of, classes_of
-from pipeline.geometry import RGB, FloatArray, Head
+from pipeline.catalog.parsing import (
+    CLASSES,
+    NUMBER,
+    OVER_GLASSES,
+    classes_of,
+    classes_of_strands,
+)
+from pipeline.geometry import FloatArray, Head
 from pipeline.pixels import Float32, Mask, UInt8
 from pipeline.rendering import Coverage
 
@@ -63,8 +69,7 @@ def parsing_all(built: BuiltScene, face: UInt8, coverage: Coverage) -> UInt8:
         {built.label_eyewear[name]: ior for name, ior in eyewear.items()}, where,
     )  # fmt: skip
     seen = np.where(where, counts.argmax(axis=0), face).astype(np.uint8)
-    lenses = coverage.lens_left + coverage.lens_right - coverage.dark_lens >= 0.5
-    glasses = lenses & ~np.isin(seen, OVER_GLASSES)
+    glasses = (coverage.full >= 0.5) & ~np.isin(seen, OVER_GLASSES)
     return np.where(glasses, NUMBER["eye_g"], seen).astype(np.uint8)
 
 
@@ -113,14 +118,18 @@ def _pinhole_passes(scene: bpy.types.Scene) -> Iterator[None]:
 
 
 def _paint(portrait: Portrait, head: Head) -> None:
-    """Gives the meshes of a head their classes, as colours of both renderings."""
-    for name, surface in head.surfaces.items():
-        codes = np.array([_codes(number) for number in range(len(CLASSES))])
-        colors = codes[classes_of(name, surface, head)]
-        mesh = portrait.head[name].data
+    """Gives meshes and strands of a head their classes, as colours of both renderings."""
+    codes = np.array([_codes(number) for number in range(len(CLASSES))])
+    for name, obj in portrait.head.items():
+        strands = name.removeprefix(_STRANDS)
+        if name != strands:
+            domain, classes = "CURVE", classes_of_strands(strands, head)
+        else:
+            domain, classes = "FACE", classes_of(name, head)
         for half in (0, 1):
-            attribute = mesh.attributes.new(_ATTRIBUTE.format(half), "FLOAT_VECTOR", "FACE")
-            attribute.data.foreach_set("vector", colors[:, half].astype(np.float32).ravel())
+            attribute = obj.data.attributes.new(_ATTRIBUTE.format(half), "FLOAT_VECTOR", domain)
+            colors = codes[classes, half].astype(np.float32)
+            attribute.data.foreach_set("vector", colors.ravel())
 
 
 def _codes(number: int) -> FloatArray:
@@ -147,13 +156,13 @@ def _counts(
     shown = [*portrait.label_head.values(), *worn]
     try:
         for half in (0, 1):
-            mesh = shading.painted(f"label_classes_{half}", _ATTRIBUTE.format(half))
-            eyewear_color = shading.emission(f"label_worn_{half}", _color(NUMBER["eye_g"], half))
-            for name, obj in portrait.label_head.items():
-                strands = name.startswith(_STRANDS)
-                obj.material_slots[0].material = _of_strands(name, half) if strands else mesh
+            painted = shading.painted(f"label_classes_{half}", _ATTRIBUTE.format(half))
+            red, green, blue = (float(value) for value in _codes(NUMBER["eye_g"])[half])
+            opaque = shading.emission(f"label_worn_{half}", (red, green, blue))
+            for obj in portrait.label_head.values():
+                obj.material_slots[0].material = painted
             for obj, ior in worn.items():
-                obj.material_slots[0].material = eyewear_color if ior is None else _clear(ior)
+                obj.material_slots[0].material = opaque if ior is None else _clear(ior)
             with flat(portrait, picture, labels, shown, spp=_SPP):
                 seen = trace(portrait.scene, where)["Combined"][..., :3]
             left = np.rint(seen.astype(np.float64) * _SPP)
@@ -167,21 +176,6 @@ def _counts(
     return counts
 
 
-def _of_strands(name: str, half: int) -> bpy.types.Material:
-    """One class for all strands of a kind, but brows by their side."""
-    number = class_of(name)
-    name = f"label_{name}_{half}"
-    if number is not None:
-        return shading.emission(name, _color(number, half))
-    left, right = (_color(NUMBER[side], half) for side in ("l_brow", "r_brow"))
-    return shading.two_sided(name, left, right)
-
-
 def _clear(ior: float) -> bpy.types.Material:
     """A lens that bends rays and adds nothing to what it shows."""
     return shading.label(f"label_clear_{ior}", (0.0, 0.0, 0.0), ior=ior)
-
-
-def _color(number: int, half: int) -> RGB:
-    red, green, blue = (float(value) for value in _codes(number)[half])
-    return red, green, blue
