@@ -113,7 +113,10 @@ def commands() -> None:
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass generate --count 100 --scene lyu --seed 1 --out set")
-@click.option("--count", type=click.IntRange(1, 10**9), required=True, help="Samples to make.")
+@click.option(
+    "--count", type=click.IntRange(1, 10**9),
+    help="Samples to make  [default: the whole of a scene with a design, such as lyu]",
+)  # fmt: skip
 @click.option(
     "--out", type=_PATH, required=True, metavar="DIR",
     help="Folder of the dataset: new, empty, or of the same run, which then goes on.",
@@ -143,7 +146,7 @@ def commands() -> None:
 @_machine_options
 @_asset_options
 def generate(
-    count: int,
+    count: int | None,
     out: Path,
     scene: str,
     seed: int,
@@ -165,6 +168,8 @@ def generate(
     from pipeline import generation
     from pipeline.run import AssetFolders
 
+    folders = AssetFolders(heads, glasses, hdri)
+    count = count or generation.whole_count(scene, folders)
     workers = workers or min(_cores(), _MOST_WORKERS, count)
     request = generation.Request(
         count=count,
@@ -172,7 +177,7 @@ def generate(
         scene=scene,
         seed=seed,
         render={"size": size, "spp": spp, "denoise": denoise},
-        assets=AssetFolders(heads, glasses, hdri),
+        assets=folders,
         workers=workers,
         threads=threads or _threads_each(workers),
         device=device,
@@ -182,6 +187,53 @@ def generate(
         return generation.generate_dataset(request)
     except KeyboardInterrupt:
         _leave(130, "Interrupted; what is finished is kept, and the same command continues.")
+
+
+@commands.command(
+    epilog=_EXAMPLE + "eyeglass preview --scene lyu --set camera.yaw_deg=40 --out lyu.png"
+)
+@click.option(
+    "--scene", default="portrait", show_default=True, metavar="NAME|FILE",
+    help="A scene's name or a recipe of your own.",
+)  # fmt: skip
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE",
+    help="In place of what the recipe says: a dotted path and YAML. May be given again.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
+    help="The same seed draws the same samples as `generate`.",
+)  # fmt: skip
+@click.option(
+    "--out", type=_PATH, default="preview.png", show_default=True, metavar="FILE.png",
+    help="The sheet; replaced if it is there.",
+)  # fmt: skip
+@click.option(
+    "--device", type=click.Choice(_DEVICES), default="cpu", show_default=True,
+    help="What Cycles computes on.",
+)  # fmt: skip
+@_asset_options
+def preview(
+    scene: str,
+    changes: tuple[str, ...],
+    seed: int,
+    out: Path,
+    device: str,
+    heads: Path | None,
+    glasses: Path | None,
+    hdri: Path | None,
+) -> None:
+    """Render the first nine samples of a scene, small and quick, to tune its recipe.
+
+    Captions tell how each pair fits, and what was rejected and why.
+    """
+    from pipeline import preview as sheet
+    from pipeline.run import AssetFolders
+
+    workers = min(_cores(), _MOST_WORKERS, sheet.THUMBNAILS)
+    folders = AssetFolders(heads, glasses, hdri)
+    click.echo(sheet.preview(sheet.Request(scene, changes, seed, out, folders, workers, device)))
+    click.echo(f"sheet: {out}")
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass render --dataset set --id 000012 --out again")

@@ -110,6 +110,10 @@ def _as_numbers(image: NDArray, key: str) -> NDArray:
 
         flow, valid = flow_from_kitti(image)
         return np.dstack([flow, valid]).astype(np.float32)
+    if key == "depth":
+        return image.astype(np.float32) / np.float32(10.0)
+    if key == "normal":
+        return image.astype(np.float32) / np.float32(32767.5) - np.float32(1.0)
     if key == "alpha_full" or image.dtype == np.uint16:
         return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
     return image

@@ -20,7 +20,7 @@ from pipeline import __version__, store
 from pipeline.catalog.catalog import Catalog, UserHeads, open_catalog
 from pipeline.contact import MAX_SAMPLES, contact_sheet
 from pipeline.errors import DatasetError, RecipeError
-from pipeline.plan import check_names, draw
+from pipeline.plan import check_names, design, draw
 from pipeline.recipe import Choice, Recipe, load_recipe, parse_recipe
 from pipeline.run import AssetFolders, Outcome, RunSettings, generate, run_jobs
 from pipeline.spec import SCHEMA_VERSION, SampleSpec, parse_spec
@@ -57,7 +57,7 @@ def generate_dataset(request: Request) -> int:
     """
     recipe = _with_overrides(load_recipe(request.scene), request.render)
     catalog = open_catalog(request.assets.heads, request.assets.glasses, request.assets.hdri)
-    recipe = _for_folders(recipe, request.assets, catalog)
+    recipe = for_folders(recipe, request.assets, catalog)
     check_names(recipe, catalog, request.scene)
     settings = RunSettings(
         recipe,
@@ -85,6 +85,17 @@ def generate_dataset(request: Request) -> int:
         if worst["unequal_px"] or worst["omitted"] > OMITTED_BYTES:
             return NOT_EQUAL
     return SOME_FAILED if failures else 0
+
+
+def whole_count(scene: str, assets: AssetFolders) -> int:
+    """How many samples the design of a scene has. Raises RecipeError for a scene without one."""
+    recipe = load_recipe(scene)
+    if not recipe.design:
+        raise RecipeError(f"{scene}: has no design that says how many samples; give --count")
+    catalog = open_catalog(assets.heads, assets.glasses, assets.hdri)
+    recipe = for_folders(recipe, assets, catalog)
+    check_names(recipe, catalog, scene)
+    return design(recipe, catalog, seed=0).size
 
 
 def describe(request: Request, recipe: Recipe, catalog: Catalog) -> dict[str, Any]:
@@ -202,7 +213,7 @@ def _with_overrides(recipe: Recipe, render: dict[str, Any]) -> Recipe:
     return recipe.model_copy(update={"render": recipe.render.model_copy(update=given)})
 
 
-def _for_folders(recipe: Recipe, assets: AssetFolders, catalog: Catalog) -> Recipe:
+def for_folders(recipe: Recipe, assets: AssetFolders, catalog: Catalog) -> Recipe:
     """The recipe with 'all' in place of choices among built-in assets that a folder replaces.
 
     A choice that names one of the folder's own assets stays as it is.

@@ -197,7 +197,8 @@ class Head:
     wears, and its `appearance`. hair: name to Strands ('scalp', 'brows', 'beard', ...). Neither
     hair nor clothes push glasses.
     anchors: at nose position 0. `eye_left`, `eye_right`: centres of the eyes, (3,) mm, or None
-    where the mesh does not say. `unit` is the unit the file was read in ('mm', 'scaled', ...).
+    where the mesh does not say. landmarks: (68, 3) mm, see `pipeline.catalog.landmarks`, or None.
+    `unit` is the unit the file was read in ('mm', 'scaled', ...).
     """
 
     name: str
@@ -205,6 +206,7 @@ class Head:
     anchors: Anchors
     eye_left: FloatArray | None = None
     eye_right: FloatArray | None = None
+    landmarks: FloatArray | None = None
     unit: str = "mm"
     appearance: Appearance | None = None
     hair: Mapping[str, Strands] = field(default_factory=dict)

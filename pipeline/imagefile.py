@@ -41,9 +41,9 @@ class Form:
 #: The form of every image that a sample can have, by key.
 FORMS: Mapping[str, Form] = {
     **dict.fromkeys((*LAYERS, "sunglasses", "no_reflection"), Form("RGB", 8)),
-    **dict.fromkeys((*MASKS, "alpha_full"), Form("grey", 8)),
-    "shadow_matte": Form("grey", 16),
-    **dict.fromkeys(("lens_transmittance", "refraction_flow"), Form("RGB", 16)),
+    **dict.fromkeys((*MASKS, "alpha_full", "parsing_all", "parsing_face"), Form("grey", 8)),
+    **dict.fromkeys(("shadow_matte", "depth"), Form("grey", 16)),
+    **dict.fromkeys(("lens_transmittance", "refraction_flow", "normal"), Form("RGB", 16)),
 }
 
 

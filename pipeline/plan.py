@@ -18,8 +18,9 @@ import numpy as np
 from pipeline.camera import gaze_at
 from pipeline.catalog.catalog import Catalog, Persons
 from pipeline.crowd import check_people, choose_person
+from pipeline.design import Cell, Design, check_design, design_of
 from pipeline.errors import RecipeError
-from pipeline.recipe import Choice, Gaze, Recipe, WearBy, draw_number
+from pipeline.recipe import Camera, Choice, Gaze, Recipe, WearBy, draw_number
 from pipeline.spec import (
     WEAR_MODES,
     CameraSpec,
@@ -50,6 +51,8 @@ class Stream(IntEnum):
     WEAR_BY = 11
     CROWD = 12
     GAZE = 13
+    FOCUS = 20
+    DESIGN = 21
 
 
 def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int = 0) -> SampleSpec:
@@ -58,7 +61,8 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
     Attempts differ in glasses, nose and in by how much the way of wearing departs from 'worn':
     attempt a is the (a+1)-th draw of those streams. The way itself stays, so that one that is
     rejected more often is not delivered less often. Where headwear or a mask leaves no room for
-    it, glasses are worn as they should be.
+    it, glasses are worn as they should be. Of a design, attempts differ in sizes and finish of the
+    same glasses only.
     Samples of a portrait share its number, and with it every other stream. The recipe must have
     passed `check_names` with the same catalogue.
     """
@@ -69,20 +73,27 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
             np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(number, which)))
         )
 
-    subject = _draw_subject(recipe, catalog, seed, portrait, stream(Stream.SUBJECT))
+    cell = design(recipe, catalog, seed).cell(index) if recipe.design else None
+    subject = (
+        cell.person
+        if cell
+        else _draw_subject(recipe, catalog, seed, portrait, stream(Stream.SUBJECT))
+    )
     glasses_rng, nose_rng = stream(Stream.GLASSES, index), stream(Stream.NOSE, index)
     mode = _draw_name(recipe.wear, WEAR_MODES, stream(Stream.WEAR, index))
     if mode in catalog.heads.unwearable(subject):
         mode = "worn"
     wear_rng = stream(Stream.WEAR_BY, index)
     for _ in range(attempt + 1):
-        glasses = _draw_glasses(recipe, catalog, glasses_rng)
-        nose = draw_number(recipe.nose, nose_rng)
+        glasses = _draw_glasses(recipe, catalog, glasses_rng, cell)
+        nose = cell.nose if cell else draw_number(recipe.nose, nose_rng)
         wear = draw_wear(recipe.wear_by, mode, wear_rng)
-    expression = _draw_name(
-        recipe.expressions, catalog.heads.expressions(), stream(Stream.EXPRESSION)
+    expression = (
+        cell.expression
+        if cell
+        else _draw_name(recipe.expressions, catalog.heads.expressions(), stream(Stream.EXPRESSION))
     )
-    camera = _draw_camera(recipe, stream(Stream.CAMERA))
+    camera = _draw_camera(recipe.camera, stream(Stream.CAMERA), stream(Stream.FOCUS))
     return SampleSpec(
         seed=seed,
         index=index,
@@ -108,8 +119,16 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
     )
 
 
+def design(recipe: Recipe, catalog: Catalog, seed: int) -> Design:
+    """The plan of a recipe with `design`, in the order of this seed."""
+    order = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(Stream.DESIGN,)))
+    return design_of(recipe, catalog, np.random.Generator(order))
+
+
 def check_names(recipe: Recipe, catalog: Catalog, where: str) -> None:
-    """Raises RecipeError, with the path, for a name or people that the catalogue does not have."""
+    """Raises RecipeError, with the path, for a name or people that the catalogue does not have, or
+    a design that is none."""
+    check_design(recipe, where)
     _check_people(recipe, catalog, where)
     for path, choice, known in (
         ("expressions", recipe.expressions, catalog.heads.expressions()),
@@ -168,8 +187,11 @@ def _draw_name(choice: Choice, known: Sequence[str], rng: np.random.Generator) -
     return names[int(rng.integers(len(names)))]
 
 
-def _draw_glasses(recipe: Recipe, catalog: Catalog, rng: np.random.Generator) -> GlassesSpec:
-    entry = catalog.glasses[_draw_name(recipe.glasses, list(catalog.glasses), rng)]
+def _draw_glasses(
+    recipe: Recipe, catalog: Catalog, rng: np.random.Generator, cell: Cell | None
+) -> GlassesSpec:
+    drawn = _draw_name(recipe.glasses, list(catalog.glasses), rng)
+    entry = catalog.glasses[cell.glasses if cell else drawn]
     return GlassesSpec(name=entry.name, sha256=entry.sha256, choice=dict(entry.draw(rng)))
 
 
@@ -189,17 +211,21 @@ def draw_wear(by: WearBy, mode: str, rng: np.random.Generator) -> WearSpec:
     return WearSpec.model_validate({"mode": mode, **drawn})
 
 
-def _draw_camera(recipe: Recipe, rng: np.random.Generator) -> CameraSpec:
-    camera = recipe.camera
+def _draw_camera(
+    camera: Camera, rng: np.random.Generator, focus_rng: np.random.Generator
+) -> CameraSpec:
     focal_mm, fill = draw_number(camera.focal_mm, rng), draw_number(camera.fill, rng)
+    focused = focus_rng.random() < camera.focused
     return CameraSpec(
         focal_mm=focal_mm,
-        distance_mm=focal_mm / 36.0 * HEAD_HEIGHT_MM / fill,
+        distance_mm=max(focal_mm / 36.0 * HEAD_HEIGHT_MM / fill, camera.nearest_mm),
         yaw_deg=draw_number(camera.yaw_deg, rng),
         pitch_deg=draw_number(camera.pitch_deg, rng),
         roll_deg=draw_number(camera.roll_deg, rng),
         shift_x=draw_number(camera.shift_x, rng),
         shift_y=draw_number(camera.shift_y, rng),
+        f_number=draw_number(camera.f_number, focus_rng) if focused else None,
+        align=camera.align,
     )
 
 

@@ -7,6 +7,7 @@ the file and the path in it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from pipeline.errors import RecipeError
 from pipeline.spec import (
     GAZE_PITCH_DEG,
     GAZE_YAW_DEG,
+    Align,
     ExtraKey,
     Finite,
     Frozen,
@@ -27,7 +29,7 @@ from pipeline.spec import (
     first_fault,
     once,
 )
-from pipeline.yamlfile import read_yaml
+from pipeline.yamlfile import parse_yaml, read_yaml
 
 
 class Normal(Frozen):
@@ -74,7 +76,44 @@ class Values(Frozen):
 
 Range = Annotated[list[Finite], Field(min_length=2, max_length=2)]
 #: A number, [low, high] (uniform), {mean, std, low, high} (normal) or {values: [...]}.
-Distribution = Finite | Range | Normal | Values
+Plain = Finite | Range | Normal | Values
+
+
+class Mix(Frozen):
+    """One of several distributions, by weight: {mix: [[3, [50, 85]], [1, 24]]}."""
+
+    mix: Annotated[list[tuple[NonNegative, Plain]], Field(min_length=1)]
+
+    @field_validator("mix", mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return [tuple(pair) if isinstance(pair, list) else pair for pair in value]
+        return value
+
+    @model_validator(mode="after")
+    def _weighs_something(self) -> Mix:
+        if not 0 < sum(weight for weight, _ in self.mix) < 1e300:
+            raise ValueError("weights must add up to more than 0 and be finite")
+        for _, plain in self.mix:
+            low, high = bounds(plain)
+            if low > high:
+                raise ValueError(f"[low, high] expected, got [{low:g}, {high:g}]")
+        return self
+
+    def draw(self, rng: np.random.Generator) -> float:
+        weights = np.array([weight for weight, _ in self.mix])
+        return draw_number(
+            self.mix[int(rng.choice(len(weights), p=weights / weights.sum()))][1], rng
+        )
+
+    def bounds(self) -> tuple[float, float]:
+        lows, highs = zip(*(bounds(plain) for _, plain in self.mix), strict=True)
+        return min(lows), max(highs)
+
+
+#: What a `Plain` is, or {mix: [[weight, plain], ...]}.
+Distribution = Plain | Mix
 #: 'all', a list of names (equally likely), or a mapping of names to weights.
 Choice = str | list[Name] | dict[Name, Annotated[Finite, Field(ge=0)]]
 
@@ -152,7 +191,11 @@ class WearBy(Frozen):
 class Camera(Frozen):
     """Distributions of the camera; see `pipeline.spec.CameraSpec` for frames and signs.
 
-    fill: height of the head (chin to crown, 230 mm) as a share of the picture's height.
+    fill: height of the head (chin to crown, 230 mm) as a share of the picture's height; the
+    distance follows from it and the focal length, but is `nearest_mm` at least, so that a wide lens
+    shows more around the head and no distorted face. f_number: of the share `focused` of portraits
+    that a thin lens takes; the others are by a pinhole. With `align` the picture's crop is that of
+    a dataset, and focal length, fill and `nearest_mm` say only from how far away it is seen.
     """
 
     focal_mm: Distribution = [50.0, 85.0]
@@ -162,6 +205,10 @@ class Camera(Frozen):
     roll_deg: Distribution = 0.0
     shift_x: Distribution = 0.0
     shift_y: Distribution = 0.0
+    nearest_mm: NonNegative = 0.0
+    focused: Annotated[Finite, Field(ge=0, le=1)] = 0.0
+    f_number: Distribution = [1.8, 8.0]
+    align: Align = "none"
 
 
 class Gaze(Frozen):
@@ -214,6 +261,8 @@ _PHYSICAL = {
     "camera.roll_deg": (-180, 180),
     "camera.shift_x": (-0.5, 0.5),
     "camera.shift_y": (-0.5, 0.5),
+    "camera.nearest_mm": (0, 20000),
+    "camera.f_number": (0.5, 64),
     "gaze.yaw_deg": (-GAZE_YAW_DEG, GAZE_YAW_DEG),
     "gaze.pitch_deg": (-GAZE_PITCH_DEG, GAZE_PITCH_DEG),
     "light.rotation_deg": (0, 360),
@@ -233,9 +282,12 @@ class Recipe(Frozen):
 
     pairs_per_portrait: so many samples in a row share head, expression, gaze, camera, light and
     noise, and differ in glasses, nose and wear; what they share is rendered once.
+    design: samples are a plan of every combination of persons, expressions, glasses and nose
+    positions, each once; see `pipeline.design`.
     """
 
     description: str = ""
+    design: bool = False
     pairs_per_portrait: Annotated[int, Field(ge=1, le=1000)] = 1
     people: People = People()
     expressions: Choice = "all"
@@ -250,14 +302,35 @@ class Recipe(Frozen):
     limits: WearLimits = WearLimits()
 
 
-def load_recipe(scene: str) -> Recipe:
+def load_recipe(scene: str, changes: Sequence[str] = ()) -> Recipe:
     """Recipe from a scene's name ('portrait') or a YAML file's path.
 
+    changes: 'camera.yaw_deg=[20, 40]' each, a dotted path and YAML, in place of what the file says.
     Raises RecipeError in one line: unknown name, unreadable file, broken YAML, unknown key
     (with its path and the nearest known one), value of the wrong kind or out of range.
     """
-    path = _scene_path(scene)
-    return parse_recipe(read_yaml(path, RecipeError), scene)
+    data = read_yaml(_scene_path(scene), RecipeError)
+    for change in changes:
+        data = _changed(data, change)
+    return parse_recipe(data, scene)
+
+
+def _changed(data: Any, change: str) -> Any:
+    """Parsed YAML with one value in place of another; mappings on the way are made."""
+    path, given, text = change.partition("=")
+    keys = path.strip().split(".")
+    if not given or not all(keys):
+        raise RecipeError(f"--set {change}: KEY=VALUE is expected, like camera.yaw_deg=40")
+    value = parse_yaml(text, f"--set {change}", RecipeError)
+    for number in reversed(range(len(keys))):
+        outer = data
+        for key in keys[:number]:
+            outer = outer.get(key) if isinstance(outer, dict) else None
+        if outer is not None and not isinstance(outer, dict):
+            # In place of a number, say, stands a mapping then.
+            outer = None
+        value = {**(outer or {}), keys[number]: value}
+    return value
 
 
 def parse_recipe(data: Any, where: str) -> Recipe:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
 
-from pipeline.camera import SENSOR_MM, face_centre, project, world_from_camera
+from pipeline.camera import View
 from pipeline.geometry import LENS_PARTS, FloatArray, Head, Material, Surface
 from pipeline.pixels import Mask
-from pipeline.spec import CameraSpec
+from pipeline.rays import Solid
 
 #: Rays that leave a surface start this far from it.
 _STEP_MM = 0.01
@@ -28,26 +27,28 @@ KITTI_STEPS, KITTI_ZERO = 64.0, 2**15
 
 
 def refraction_flow(
-    camera: CameraSpec, head: Head, parts: Mapping[str, Surface], where: Mask
+    view: View, head: Head, parts: Mapping[str, Surface], where: Mask
 ) -> tuple[FloatArray, Mask]:
     """(h, w, 2) px and (h, w): what a pixel shows through a lens is `shadow` at pixel + flow.
 
     head, parts: eyewear as worn, in the head's frame (mm). where: (h, w), pixels asked for.
     Valid is where the centre of a pixel looks through one lens on something that the picture shows
-    without it: not on the frame, not on skin that nose or brow hides, not beyond the picture.
+    without it: not on the frame, not on skin that nose or brow hides, not beyond the picture. A
+    lens that is not a pinhole is looked through at its middle.
     """
     size = len(where)
     flow, valid = np.zeros((size, size, 2)), np.zeros((size, size), bool)
     rows, columns = np.nonzero(where)
-    eye, directions = _camera_rays(camera, face_centre(head.anchors), rows, columns, size)
+    eye = view.pose[:3, 3]
+    directions = view.rays(np.stack([columns, rows], axis=1).astype(np.float64) + 0.5, size)
     glass = {
         name: parts[name].material or Material()
         for name in LENS_PARTS
         if name in parts and (parts[name].material or Material()).is_glass()
     }
-    lenses = {name: _Solid([parts[name]]) for name in glass}
-    frame = _Solid([part for name, part in parts.items() if name not in glass])
-    skin = _Solid(list(head.surfaces.values()))
+    lenses = {name: Solid([parts[name]]) for name in glass}
+    frame = Solid([part for name, part in parts.items() if name not in glass])
+    skin = Solid(list(head.surfaces.values()))
     for name, lens in lenses.items():
         worn = [frame, *(other for key, other in lenses.items() if key != name)]
         start = np.broadcast_to(eye, directions.shape)
@@ -63,7 +64,7 @@ def refraction_flow(
         found = ok & np.isfinite(seen).all(axis=1)
         found[found] = _in_sight(eye, seen[found], skin)
         pixel = through[found]
-        place = project(camera, face_centre(head.anchors), seen[found], size)
+        place = view.project(seen[found], size)
         inside = ((place >= 0) & (place < size)).all(axis=1)
         pixel, place = pixel[inside], place[inside]
         here = np.stack([columns[pixel], rows[pixel]], axis=1) + 0.5
@@ -89,56 +90,8 @@ def flow_from_kitti(image: NDArray[np.uint16]) -> tuple[FloatArray, Mask]:
     return np.where(valid[..., None], flow, 0.0), valid
 
 
-class _Solid:
-    """Surfaces as one thing that rays meet."""
-
-    def __init__(self, surfaces: list[Surface]) -> None:
-        starts = np.cumsum([0, *(len(s.vertices) for s in surfaces)])[:-1]
-        vertices = np.concatenate([s.vertices for s in surfaces])
-        faces = np.concatenate([s.triangles() + n for s, n in zip(surfaces, starts, strict=True)])
-        self._mesh = trimesh.Trimesh(vertices, faces, process=False)
-        self._corners = vertices[faces]
-        self._normals = np.asarray(self._mesh.vertex_normals)[faces]
-
-    def hit(self, start: FloatArray, ways: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """How far (n,) mm rays (n, 3) go until they meet it (inf: never), and its normal there."""
-        reach, normals = np.full(len(start), np.inf), np.zeros((len(start), 3))
-        if not len(start):
-            return reach, normals
-        triangles = self._mesh.ray.intersects_first(start, ways)
-        met = np.flatnonzero(triangles >= 0)
-        # Found in single precision; where on the triangle's plane, in double.
-        a, b, c = np.moveaxis(self._corners[triangles[met]], 1, 0)
-        across = np.cross(b - a, c - a)
-        slope = (across * ways[met]).sum(axis=1)
-        slope = np.where(np.abs(slope) < 1e-12, np.nan, slope)
-        far = (across * (a - start[met])).sum(axis=1) / slope
-        point = start[met] + far[:, None] * ways[met]
-        square = (across**2).sum(axis=1)
-        second = (np.cross(point - a, c - a) * across).sum(axis=1) / square
-        third = (np.cross(b - a, point - a) * across).sum(axis=1) / square
-        weights = np.stack([1 - second - third, second, third], axis=1)
-        normal = (weights[..., None] * self._normals[triangles[met]]).sum(axis=1)
-        reach[met] = np.where(np.isfinite(far), far, np.inf)
-        normals[met] = normal / np.linalg.norm(normal, axis=1, keepdims=True)
-        return reach, normals
-
-
-def _camera_rays(
-    camera: CameraSpec, centre: FloatArray, rows: NDArray, columns: NDArray, size: int
-) -> tuple[FloatArray, FloatArray]:
-    """The pinhole (3,) and unit directions (n, 3) through the centres of pixels."""
-    pose = world_from_camera(camera, centre)
-    focal_px = camera.focal_mm / SENSOR_MM * size
-    x = (columns + 0.5 - size * (0.5 + camera.shift_x)) / focal_px
-    y = (size * (0.5 - camera.shift_y) - rows - 0.5) / focal_px
-    local = np.stack([x, y, np.full(len(x), -1.0)], axis=1)
-    ways = local @ pose[:3, :3].T
-    return pose[:3, 3], ways / np.linalg.norm(ways, axis=1, keepdims=True)
-
-
 def _through(
-    lens: _Solid, ior: float, points: FloatArray, ways: FloatArray, normals: FloatArray
+    lens: Solid, ior: float, points: FloatArray, ways: FloatArray, normals: FloatArray
 ) -> tuple[FloatArray, FloatArray, Mask]:
     """Where rays that meet a lens at `points` leave it, on which way, and whether they do."""
     inside, ok = refracted(ways, normals, 1.0 / ior)
@@ -165,7 +118,7 @@ def refracted(
 
 
 def _seen_point(
-    points: FloatArray, ways: FloatArray, skin: _Solid, eyewear: list[_Solid]
+    points: FloatArray, ways: FloatArray, skin: Solid, eyewear: list[Solid]
 ) -> FloatArray:
     """(n, 3) mm that rays end at, far away where they miss the head; nan if eyewear stops them."""
     reach = skin.hit(points, ways)[0]
@@ -174,7 +127,7 @@ def _seen_point(
     return np.where(stopped[:, None], np.nan, points + far[:, None] * ways)
 
 
-def _in_sight(eye: FloatArray, points: FloatArray, skin: _Solid) -> Mask:
+def _in_sight(eye: FloatArray, points: FloatArray, skin: Solid) -> Mask:
     """(n,) whether nothing of the head stands between the pinhole and points (n, 3)."""
     ways = points - eye
     distance = np.linalg.norm(ways, axis=1)

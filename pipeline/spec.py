@@ -38,14 +38,27 @@ SPLITS = ("train", "val", "test")
 WearMode = Literal["worn", "slipped", "askew", "pushed_up", "undersized", "oversized"]
 WEAR_MODES: tuple[WearMode, ...] = get_args(WearMode)
 
+#: Crops of datasets; see `pipeline.align`.
+Align = Literal["none", "ffhq", "celeba"]
+
 #: How far eyes turn (degrees): to either side, and up or down.
 GAZE_YAW_DEG, GAZE_PITCH_DEG = 25.0, 20.0
 
 #: Optional images. sunglasses: `all` with dark lenses; no_reflection: `all` without reflections on
 #: lenses; lens_transmittance: 16-bit RGB, 65535 for 1, what lenses let through of what is behind;
-#: refraction_flow: 16-bit RGB as KITTI stores flow, see `pipeline.refraction`.
-EXTRA_KEYS = ("sunglasses", "no_reflection", "lens_transmittance", "refraction_flow")
-ExtraKey = Literal["sunglasses", "no_reflection", "lens_transmittance", "refraction_flow"]
+#: refraction_flow: 16-bit RGB as KITTI stores flow, see `pipeline.refraction`; depth, normal,
+#: parsing_all, parsing_face: see `pipeline.blender.truth`.
+ExtraKey = Literal[
+    "sunglasses",
+    "no_reflection",
+    "lens_transmittance",
+    "refraction_flow",
+    "depth",
+    "normal",
+    "parsing_all",
+    "parsing_face",
+]
+EXTRA_KEYS: tuple[ExtraKey, ...] = get_args(ExtraKey)
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(allow_inf_nan=False, ge=0)]
@@ -106,12 +119,15 @@ class WearSpec(Frozen):
 
 
 class CameraSpec(Frozen):
-    """A pinhole camera that looks at the face, in the head's frame.
+    """A camera that looks at the face, in the head's frame.
 
     focal_mm: for a sensor 36 mm wide. distance_mm: from the face's centre to the pinhole.
     yaw_deg: positive shows more of the subject's left side; pitch_deg: positive looks down from
     above; roll_deg: positive turns the picture's content clockwise. shift_x, shift_y: of the face
-    in the picture, as a share of the picture's width, right and up.
+    in the picture, as a share of the picture's width, right and up: an off-centre crop.
+    f_number: of a thin lens of this focal length, focused on the nearer eye; None is a pinhole.
+    align: crops the picture as a dataset does, see `pipeline.align`; roll, shift and size of the
+    face then follow from that.
     """
 
     focal_mm: Annotated[Finite, Field(ge=8, le=600)]
@@ -121,6 +137,8 @@ class CameraSpec(Frozen):
     roll_deg: Annotated[Finite, Field(ge=-180, le=180)]
     shift_x: Annotated[Finite, Field(ge=-0.5, le=0.5)] = 0.0
     shift_y: Annotated[Finite, Field(ge=-0.5, le=0.5)] = 0.0
+    f_number: Annotated[Finite, Field(ge=0.5, le=64)] | None = None
+    align: Align = "none"
 
 
 class LightSpec(Frozen):
@@ -346,7 +364,10 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
     if not ours and any(
         "Normal" in fault["loc"] for fault in faults if _path(fault["loc"]) == path
     ):
-        expected = "a number, [low, high], {mean, std, low, high} or {values: [...]} is expected"
+        expected = (
+            "a number, [low, high], {mean, std, low, high}, {values: [...]} or {mix: [...]} is "
+            "expected"
+        )
         return f"{path}: {expected} (got {_shown(first['input'])})"
     here = [first] if ours else [fault for fault in faults if _path(fault["loc"]) == path]
     message = " or ".join(dict.fromkeys(fault["msg"] for fault in here))

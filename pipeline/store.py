@@ -54,15 +54,20 @@ def sample_folder(index: int) -> str:
 
 
 def make_record(
-    spec: SampleSpec, fit: Mapping[str, Any], rejected: list[dict[str, Any]]
+    spec: SampleSpec,
+    fit: Mapping[str, Any],
+    labels: Mapping[str, Any],
+    rejected: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The line of index.jsonl of a finished sample.
 
-    fit: figures in mm and degrees. rejected: attempts before this one, with their reasons.
+    fit: figures in mm and degrees. labels: of `pipeline.labels`. rejected: attempts before this
+    one, with their reasons.
     """
     return {
         **stated(spec),
         "fit": dict(fit),
+        "labels": dict(labels),
         "rejected": rejected,
         "spec": spec.model_dump(mode="json"),
     }

@@ -7,9 +7,10 @@ that is no place for answers.
 First line: the settings (recipe, assets, seed, out, threads, device, verify). Then jobs:
 {"index": i}                                 draw, fit, render and store sample i
 {"spec": {...}, "dest": DIR, "blend": FILE}  render one spec into DIR
+{"index": i, "preview": FILE}                draw, fit, render `all` of sample i into FILE
 Answers: {"ready": true} to the settings; then {"record": {...}}, with "verified": {...} if that
 was asked for, {"rejected": [...]} when no attempt can be worn, or {"error": text, "user": true if
-it is the user's to mend}.
+it is the user's to mend}. The record of a preview has no labels, and files that are not there.
 """
 
 from __future__ import annotations
@@ -25,25 +26,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.blender import device, layers, lenses, scene
+from pipeline.blender import device, layers, lenses, scene, truth
 from pipeline.blender.layers import FaceLayer
 from pipeline.blender.scene import BuiltScene, Portrait
 from pipeline.blender.verify import verify_layers
+from pipeline.camera import view_of
 from pipeline.catalog.catalog import Catalog, open_catalog
 from pipeline.denoise import Denoiser
 from pipeline.errors import EyeglassError
 from pipeline.finish import finish
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import Eyewear, Head, Surface, resized
+from pipeline.labels import HeadInSight, sample_labels
+from pipeline.pixels import UInt8, srgb_from_linear, to_uint8
 from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.refraction import kitti_flow, refraction_flow
 from pipeline.rendering import Rendering
 from pipeline.skin import SkinSurface
 from pipeline.spec import HeadSpec, SampleSpec, parse_spec
-from pipeline.store import make_record, write_images, write_sample
+from pipeline.store import encode_png, make_record, write_images, write_sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +58,16 @@ class Sitter:
     spec: HeadSpec
     head: Head
     skin: SkinSurface
+    in_sight: HeadInSight
 
 
 @dataclass(frozen=True, eq=False)
 class Sitting:
-    """A portrait in Blender with its `face`; samples share it."""
+    """A portrait in Blender with its `face` and, if asked for, its classes; samples share it."""
 
     portrait: Portrait
     face: FaceLayer
+    parsing: UInt8 | None
 
 
 class Worker:
@@ -90,31 +97,59 @@ class Worker:
             gc.collect()
 
     def _answer(self, job: dict[str, Any]) -> dict[str, Any]:
+        if "preview" in job:
+            return self._preview(job["index"], Path(job["preview"]))
         if "index" in job:
             return self._make_sample(job["index"])
         spec = parse_spec(job["spec"], "spec")
         worn, eyewear = self._fit(spec)
-        images, _ = self._images(spec, posed_parts(eyewear, worn))
+        parts = posed_parts(eyewear, worn)
+        images, _ = self._images(spec, parts)
         write_images(Path(job["dest"]), images)
         if job["blend"]:
             assert self.built is not None
             layers.show(self.built, "all")
             scene.save_blend(self.built, Path(job["blend"]))
-        return {"record": make_record(spec, self._fit_record(worn, eyewear), [])}
+        labels = self._labels(spec, parts, images)
+        return {"record": make_record(spec, self._fit_record(worn, eyewear), labels, [])}
 
     def _make_sample(self, index: int) -> dict[str, Any]:
+        spec, worn, eyewear, rejected = self._first_worn(index)
+        if not worn.accepted:
+            return {"rejected": rejected}
+        parts = posed_parts(eyewear, worn)
+        images, rendering = self._images(spec, parts)
+        labels = self._labels(spec, parts, images)
+        record = make_record(spec, self._fit_record(worn, eyewear), labels, rejected)
+        write_sample(self.out, record, images)
+        verified = None
+        if self.verify and self.built is not None:
+            verified = verify_layers(self.built, rendering)
+        return {"record": record, "verified": verified}
+
+    def _preview(self, index: int, file: Path) -> dict[str, Any]:
+        spec, worn, eyewear, rejected = self._first_worn(index)
+        if not worn.accepted:
+            return {"rejected": rejected}
+        path, head = self.catalog.light(spec.light).path, self._sitter(spec).head
+        self._sitting = None
+        portrait = scene.build_portrait(spec, head, path, self.machine)
+        passes = layers.trace_layer(scene.wear(portrait, posed_parts(eyewear, worn)), "all")
+        color = layers.color_of(passes)
+        if spec.render.denoise:
+            color = self.denoiser.denoise(color, layers.guides_of(passes))
+        exposed = srgb_from_linear(color * np.float32(spec.light.gain))
+        file.write_bytes(encode_png(to_uint8(exposed)))
+        return {"record": make_record(spec, self._fit_record(worn, eyewear), {}, rejected)}
+
+    def _first_worn(self, index: int) -> tuple[SampleSpec, Fit, Eyewear, list[dict[str, Any]]]:
+        """The first attempt that can be worn, or the last one; and those rejected, with reasons."""
         rejected: list[dict[str, Any]] = []
         for attempt in range(MAX_ATTEMPTS):
             spec = draw(self.recipe, self.catalog, self.seed, index, attempt)
             worn, eyewear = self._fit(spec)
             if worn.accepted:
-                record = make_record(spec, self._fit_record(worn, eyewear), rejected)
-                images, rendering = self._images(spec, posed_parts(eyewear, worn))
-                write_sample(self.out, record, images)
-                verified = None
-                if self.verify and self.built is not None:
-                    verified = verify_layers(self.built, rendering)
-                return {"record": record, "verified": verified}
+                break
             rejected.append(
                 {
                     "attempt": attempt,
@@ -124,7 +159,7 @@ class Worker:
                     "reason": worn.reason,
                 }
             )
-        return {"rejected": rejected}
+        return spec, worn, eyewear, rejected
 
     def _fit(self, spec: SampleSpec) -> tuple[Fit, Eyewear]:
         sitter, limits = self._sitter(spec), self.recipe.limits.of(spec.wear.mode)
@@ -144,11 +179,19 @@ class Worker:
         }
         return {**figures, "unit": {"head": self._seated.head.unit, "glasses": eyewear.unit}}
 
+    def _labels(
+        self, spec: SampleSpec, parts: Mapping[str, Surface], images: Mapping[str, NDArray]
+    ) -> dict[str, Any]:
+        """What a picture is labelled with beside images; see `pipeline.labels`."""
+        sitter = self._sitter(spec)
+        view = view_of(spec.camera, sitter.head)
+        return sample_labels(view, sitter.in_sight, parts, images["mask_full"])
+
     def _sitter(self, spec: SampleSpec) -> Sitter:
         """The head of a spec, kept until another is asked for."""
         if self._seated is None or self._seated.spec != spec.head:
             head = self.catalog.head(spec.head)
-            self._seated = Sitter(spec.head, head, SkinSurface(head))
+            self._seated = Sitter(spec.head, head, SkinSurface(head), HeadInSight(head))
         return self._seated
 
     def _render(self, spec: SampleSpec, parts: Mapping[str, Surface]) -> Rendering:
@@ -158,8 +201,12 @@ class Worker:
             # A portrait that broke off half-way is none.
             self._sitting = self.built = None
             path = self.catalog.light(spec.light).path
-            portrait = scene.build_portrait(spec, self._sitter(spec).head, path, self.machine)
-            sitting = self._sitting = Sitting(portrait, layers.render_face(portrait))
+            head = self._sitter(spec).head
+            portrait = scene.build_portrait(spec, head, path, self.machine)
+            parsed = {"parsing_all", "parsing_face"} & set(spec.render.layers)
+            classes = truth.parsing_face(portrait, head) if parsed else None
+            sitting = Sitting(portrait, layers.render_face(portrait), classes)
+            self._sitting = sitting
         self.built = scene.wear(sitting.portrait, parts)
         rendering = layers.render(self.built, sitting.face)
         return lenses.render_extras(self.built, sitting.face, rendering, spec)
@@ -173,10 +220,24 @@ class Worker:
         if "refraction_flow" in spec.render.layers:
             coverage, head = rendering.coverage, self._sitter(spec).head
             behind = coverage.lens_left + coverage.lens_right > 0
-            images["refraction_flow"] = kitti_flow(
-                *refraction_flow(spec.camera, head, parts, behind)
+            view = view_of(spec.camera, head)
+            images["refraction_flow"] = kitti_flow(*refraction_flow(view, head, parts, behind))
+        return images | self._truth(spec, rendering), rendering
+
+    def _truth(self, spec: SampleSpec, rendering: Rendering) -> dict[str, NDArray]:
+        """The optional labels of whole pictures that a sample asks for."""
+        assert self.built is not None
+        assert self._sitting is not None
+        wanted, found = set(spec.render.layers), dict[str, NDArray]()
+        if self._sitting.parsing is not None:
+            found["parsing_face"] = self._sitting.parsing
+        if "parsing_all" in wanted:
+            found["parsing_all"] = truth.parsing_all(
+                self.built, found["parsing_face"], rendering.coverage
             )
-        return images, rendering
+        if wanted & {"depth", "normal"}:
+            found |= truth.depth_and_normal(self.built)
+        return {key: image for key, image in found.items() if key in wanted}
 
 
 def main() -> None:

@@ -24,12 +24,16 @@ def read_yaml(path: Path, error: type[EyeglassError], max_bytes: int = MAX_BYTES
     Raises `error` with the path: unreadable, over `max_bytes`, broken, with aliases (a page of
     them can unfold to gigabytes), nested deeper than `MAX_DEPTH`, or with a key given twice.
     """
-    text = read_text(path, max_bytes, error)
+    return parse_yaml(read_text(path, max_bytes, error), str(path), error)
+
+
+def parse_yaml(text: str, where: str, error: type[EyeglassError]) -> Any:
+    """Plain data from YAML text, as `read_yaml`; `where` is named in errors."""
     try:
         _refuse_what_unfolds(text)
         return yaml.load(text, Loader=_PlainLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as fault:
-        raise error(f"{path}: not valid YAML: {one_line(fault)}") from None
+        raise error(f"{where}: not valid YAML: {one_line(fault)}") from None
 
 
 def read_json(path: Path, error: type[EyeglassError], max_bytes: int = MAX_BYTES) -> Any:

@@ -93,7 +93,7 @@ class Drawn:
 def dataset(root: Path, *samples: Drawn) -> Path:
     records = {}
     for drawn in samples:
-        records[drawn.index] = store.make_record(drawn.spec(), {}, [])
+        records[drawn.index] = store.make_record(drawn.spec(), {}, {}, [])
         store.write_sample(root, records[drawn.index], drawn.images())
     store.write_index(root, records)
     return root
@@ -369,7 +369,7 @@ def test_names_that_the_scheme_cannot_hold(tmp_path: Path) -> None:
         export(odd, tmp_path / "lyu")
     root = dataset(tmp_path / "many", Drawn())
     many = {
-        i: store.make_record(replace(Drawn(i), glasses=f"pair{i:04d}").spec(), {}, [])
+        i: store.make_record(replace(Drawn(i), glasses=f"pair{i:04d}").spec(), {}, {}, [])
         for i in range(1001)
     }
     store.write_index(root, many)

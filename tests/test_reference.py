@@ -159,13 +159,13 @@ def test_tables_name_every_image_and_every_key_of_the_index() -> None:
     rows = [line.split("|")[1] for line in TEXT.splitlines() if line.startswith("| `")]
     named = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
     assert set(IMAGE_KEYS) <= named
-    assert set(make_record(sample(), {}, [])) <= named
+    assert set(make_record(sample(), {}, {}, [])) <= named
 
 
 def test_the_snippet_reads_a_dataset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = make_record(sample(), {}, [])
+    record = make_record(sample(), {}, {}, [])
     folder = (tmp_path / "portraits" / record["files"]["all"]).parent
     folder.mkdir(parents=True)
     grey = np.full((16, 16), 255, np.uint8)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import bpy
@@ -10,9 +11,8 @@ import cv2
 import numpy as np
 
 from pipeline.blender import shading
-from pipeline.blender.scene import PIXEL_FILTER, BuiltScene
+from pipeline.blender.scene import BuiltScene, Portrait
 from pipeline.blender.trace import restart, trace
-from pipeline.camera import in_front, project
 from pipeline.geometry import LENS_PARTS, RGB, TEMPLE_PARTS, FloatArray
 from pipeline.pixels import Float32, Mask, UInt8, dilated
 from pipeline.rendering import Coverage
@@ -38,19 +38,25 @@ _SEEN_WITHIN_PX = 2
 def outline(built: BuiltScene) -> Mask:
     """(h, w): pixels that the picture's filter can see eyewear in, by its triangles' projection.
 
-    Drawn without what hides it; what that is, coverage tells.
+    Drawn without what hides it; what that is, coverage tells. What is out of focus is drawn as it
+    would be in focus, and all widened by the largest blur.
     """
-    spec, centre = built.portrait.spec, built.portrait.centre
-    size = spec.render.size
+    view, size = built.portrait.view, built.portrait.spec.render.size
     points, triangles = built.eyewear_points, built.eyewear_triangles
-    if not in_front(spec.camera, centre, points).all():
+    if not view.in_front(points).all():
         return np.ones((size, size), bool)
-    pixels = project(spec.camera, centre, points, size)[triangles.T]
+    pixels = view.project(points, size)[triangles.T]
     finer = int(np.clip(_GRID // size, 1, _FINEST))
     grid = np.zeros((size * finer, size * finer), np.uint8)
     _draw(grid, pixels * finer)
-    fine = dilated(grid.astype(bool), _REACH_CELLS)
+    fine = dilated(grid.astype(bool), _REACH_CELLS + math.ceil(_blur_px(built) * finer))
     return fine.reshape(size, finer, size, finer).any(axis=(1, 3))
+
+
+def _blur_px(built: BuiltScene) -> float:
+    """Radius in px of the widest disc that a point of the eyewear is seen as."""
+    size = built.portrait.spec.render.size
+    return float(built.portrait.view.blur_px(built.eyewear_points, size).max())
 
 
 def _draw(grid: UInt8, corners: FloatArray) -> None:
@@ -103,7 +109,8 @@ def render_coverage(built: BuiltScene, hide_head: bool = False) -> tuple[Coverag
         full=np.minimum(at_once, 1.0),
         dark_lens=sum((lens[name] for name in built.dark_lenses), np.zeros_like(at_all)),
     )
-    return coverage, drawn & dilated(coverage.full > 0, _SEEN_WITHIN_PX)
+    within = _SEEN_WITHIN_PX + math.ceil(_blur_px(built))
+    return coverage, drawn & dilated(coverage.full > 0, within)
 
 
 def _material(built: BuiltScene, name: str) -> bpy.types.Material:
@@ -129,24 +136,39 @@ def _counts(seen: Float32) -> tuple[Float32, Float32]:
 
 @contextmanager
 def labels_shown(built: BuiltScene, hide_head: bool) -> Iterator[None]:
-    """Sets the scene up for labels, and back again."""
-    portrait, scene = built.portrait, built.portrait.scene
-    picture = [*portrait.head.values(), *built.eyewear.values()]
-    labels = [*built.label_eyewear.values(), *portrait.label_head.values()]
-    wanted = list(built.label_eyewear.values()) if hide_head else labels
-    world, spp = scene.world, scene.cycles.samples
+    """Sets the scene up for labels of eyewear and head, and back again."""
+    portrait = built.portrait
+    wanted = [*built.label_eyewear.values(), *({} if hide_head else portrait.label_head).values()]
+    others = [*portrait.label_head.values(), *built.label_eyewear.values()]
+    with flat(portrait, [*portrait.head.values(), *built.eyewear.values()], others, wanted):
+        yield
 
-    def show(objects: list[bpy.types.Object]) -> None:
+
+@contextmanager
+def flat(
+    portrait: Portrait,
+    picture: Sequence[bpy.types.Object],
+    labels: Sequence[bpy.types.Object],
+    wanted: Sequence[bpy.types.Object],
+    spp: int = LABEL_SPP,
+) -> Iterator[None]:
+    """Shows `wanted` of the labels and nothing else, without a world, then the picture again.
+
+    Coverage is of the pixel's square, of `spp` samples however few the picture has.
+    """
+    scene = portrait.scene
+    cycles = scene.cycles
+    before = cycles.samples, cycles.pixel_filter_type, scene.world
+
+    def show(objects: Sequence[bpy.types.Object]) -> None:
         for obj in (*picture, *labels):
             obj.hide_render = obj not in objects
         restart(scene)
 
-    # Coverage is of the pixel's square, however few samples the picture has.
-    scene.cycles.samples, scene.cycles.pixel_filter_type, scene.world = LABEL_SPP, "BOX", None
+    cycles.samples, cycles.pixel_filter_type, scene.world = spp, "BOX", None
     show(wanted)
     try:
         yield
     finally:
-        scene.cycles.samples, scene.cycles.pixel_filter_type = spp, PIXEL_FILTER
-        scene.world = world
+        cycles.samples, cycles.pixel_filter_type, scene.world = before
         show(picture)

@@ -29,7 +29,7 @@ from pipeline.blender.frames import BLENDER_FROM_WORLD, METRES_PER_MM, turned_wo
 from pipeline.blender.meshes import add_copy, add_object, remove_objects
 from pipeline.blender.strands import add_strands
 from pipeline.blender.trace import add_screen, restart
-from pipeline.camera import SENSOR_MM, face_centre, world_from_camera
+from pipeline.camera import SENSOR_MM, View, view_of
 from pipeline.catalog.finishes import is_dark
 from pipeline.catalog.light import light_map
 from pipeline.geometry import LENS_PARTS, FloatArray, Head, Material, Surface
@@ -45,7 +45,7 @@ class Portrait:
     """The Blender side of what samples of one portrait share. Objects are keyed by surface.
 
     objects: names of all that it has. spec: of any of its samples. turn: (4, 4) of everything but
-    the world. centre: (3,) mm, what the camera looks at.
+    the world. view: what the camera sees, in the head's frame.
     """
 
     objects: frozenset[str]
@@ -54,7 +54,7 @@ class Portrait:
     head: Mapping[str, bpy.types.Object]
     label_head: Mapping[str, bpy.types.Object]
     turn: FloatArray
-    centre: FloatArray
+    view: View
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +78,12 @@ def build_portrait(spec: SampleSpec, head: Head, hdri: Path, machine: Machine) -
     """The scene of a portrait, without eyewear. hdri: file of the world."""
     _clear()
     turn = turned_world(spec.light.rotation_deg)
-    centre = face_centre(head.anchors)
+    view = view_of(spec.camera, head)
     scene = _scene(spec, machine)
     world = _world(hdri)
     if scene.world != world:
         scene.world = world
-    _add_camera(scene, spec, centre, turn)
+    _add_camera(scene, view, turn)
     shading.emission("label_black", (0.0, 0.0, 0.0))
     objects = {
         name: add_object(scene, name, surface, people.material(name, surface, head), turn)
@@ -102,7 +102,7 @@ def build_portrait(spec: SampleSpec, head: Head, hdri: Path, machine: Machine) -
         head=objects,
         label_head=label_head,
         turn=turn,
-        centre=centre,
+        view=view,
     )
 
 
@@ -265,16 +265,18 @@ def _scene(spec: SampleSpec, machine: Machine) -> bpy.types.Scene:
     return scene
 
 
-def _add_camera(
-    scene: bpy.types.Scene, spec: SampleSpec, centre: FloatArray, turn: FloatArray
-) -> None:
+def _add_camera(scene: bpy.types.Scene, view: View, turn: FloatArray) -> None:
     data = bpy.data.cameras.new(f"{scene.name}_camera")
     data.sensor_fit = "HORIZONTAL"
     data.sensor_width = SENSOR_MM
-    data.lens = spec.camera.focal_mm
-    data.shift_x, data.shift_y = -spec.camera.shift_x, -spec.camera.shift_y
+    data.lens = view.focal_mm
+    data.shift_x, data.shift_y = -view.shift_x, -view.shift_y
     data.clip_start, data.clip_end = 0.01, 1000.0
-    pose = BLENDER_FROM_WORLD @ world_from_camera(spec.camera, centre)
+    data.dof.use_dof = view.aperture_mm > 0
+    if data.dof.use_dof:
+        data.dof.focus_distance = view.focus_mm * METRES_PER_MM
+        data.dof.aperture_fstop = view.focal_mm / view.aperture_mm
+    pose = BLENDER_FROM_WORLD @ view.pose
     pose[:3, :3] /= METRES_PER_MM
     obj = bpy.data.objects.new(f"{scene.name}_camera", data)
     obj.matrix_world = Matrix((turn @ pose).tolist())

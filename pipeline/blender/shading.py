@@ -86,6 +86,13 @@ def emission(name: str, color: RGB) -> bpy.types.Material:
     return _glowing(shader, shader.node("ShaderNodeEmission", {"Color": color}).outputs[0])
 
 
+def painted(name: str, attribute: str) -> bpy.types.Material:
+    """Flat colours of a mesh attribute, whatever the light."""
+    shader = Shader(name)
+    color = shader.attribute(attribute)["Vector"]
+    return _glowing(shader, shader.node("ShaderNodeEmission", {"Color": color}).outputs[0])
+
+
 def label(
     name: str, first: RGB, behind: RGB = (0.0, 0.0, 0.0), ior: float | None = None
 ) -> bpy.types.Material:

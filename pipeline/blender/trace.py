@@ -5,6 +5,10 @@ rectangle, while eyewear is thin; so where a border holds pixels that nobody ask
 screen that only camera rays meet stands right before the camera, with holes for the pixels wanted.
 Cycles' random numbers depend on pixel and sample only, so the pixels in the holes are those of a
 picture traced in full, to the last bit (`tests/test_trace.py`).
+
+Rays of one pixel through an open lens spread before and behind the plane in focus and meet in it.
+There the screen stands then, in the middle of the scene: its holes are as small, and no ray of a
+pixel that is wanted is stopped. What stands before it is traced in vain.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ _PASSES = ("Combined", "Denoising Albedo", "Denoising Normal")
 #: The filter reaches 0.75 px from a pixel's centre, so rays through a hole's rim pixel stray into
 #: the next one: holes are wider than the pixels wanted by this much.
 _FILTER_REACH_PX = 1
-#: The screen stands behind the camera's near clipping plane (0.01 m), before everything else.
+#: A pinhole's screen stands behind the near clipping plane (0.01 m), before everything else.
 _SCREEN_DISTANCE_M = 0.011
 #: A call of the renderer takes as long as so many camera rays that end at the screen (measured:
 #: 10 ms a call, 0.25 us a ray on two cores).
@@ -132,11 +136,12 @@ def _strips(covered: Mask, camera: bpy.types.Camera) -> tuple[NDArray, NDArray]:
     right = np.nonzero(edges == -1)[1]
     u = np.stack([left, right, right, left], axis=1)
     v = np.stack([row + 1, row + 1, row, row], axis=1)
-    width = _SCREEN_DISTANCE_M * SENSOR_MM / camera.lens
+    distance = camera.dof.focus_distance if camera.dof.use_dof else _SCREEN_DISTANCE_M
+    width = distance * SENSOR_MM / camera.lens
     corners = np.empty((len(row), 4, 3))
     corners[..., 0] = (u / size - 0.5 + camera.shift_x) * width
     corners[..., 1] = (0.5 - v / size + camera.shift_y) * width
-    corners[..., 2] = -_SCREEN_DISTANCE_M
+    corners[..., 2] = -distance
     return corners.reshape(-1, 3), np.arange(4 * len(row)).reshape(-1, 4)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.catalog import complexion, eyes, teeth
+from pipeline.catalog import complexion, eyes, landmarks, teeth
 from pipeline.catalog.clothes import Wardrobe, dress, find_wardrobe, hidden_hair
 from pipeline.catalog.data import data_path
 from pipeline.catalog.hair import Places, find_places, grow, undergrowth
@@ -366,6 +366,7 @@ def bare_head(who: Person, expression: str, gaze: tuple[float, float] = (0.0, 0.
         anchors=Anchors(*nodes),
         eye_left=balls["left"].centre,
         eye_right=balls["right"].centre,
+        landmarks=skin[list(landmarks.VERTICES)],
         appearance=who.appearance,
     )
 
