@@ -157,8 +157,8 @@ class Worker:
         if sitting is None or sitting.portrait.spec.portrait != spec.portrait:
             # A portrait that broke off half-way is none.
             self._sitting = self.built = None
-            path = self.catalog.light(spec.light).path
-            portrait = scene.build_portrait(spec, self._sitter(spec).head, path, self.machine)
+            around = self.catalog.around(spec)
+            portrait = scene.build_portrait(spec, self._sitter(spec).head, around, self.machine)
             sitting = self._sitting = Sitting(portrait, layers.render_face(portrait))
         self.built = scene.wear(sitting.portrait, parts)
         rendering = layers.render(self.built, sitting.face)

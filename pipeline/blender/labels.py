@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.blender import shading
 from pipeline.blender.scene import PIXEL_FILTER, BuiltScene
 from pipeline.blender.trace import restart, trace
+from pipeline.blender.world import lamps_of
 from pipeline.camera import in_front, project
 from pipeline.geometry import LENS_PARTS, RGB, TEMPLE_PARTS, FloatArray
 from pipeline.pixels import Float32, Mask, UInt8, dilated
@@ -131,7 +132,7 @@ def _counts(seen: Float32) -> tuple[Float32, Float32]:
 def labels_shown(built: BuiltScene, hide_head: bool) -> Iterator[None]:
     """Sets the scene up for labels, and back again."""
     portrait, scene = built.portrait, built.portrait.scene
-    picture = [*portrait.head.values(), *built.eyewear.values()]
+    picture = [*portrait.head.values(), *built.eyewear.values(), *lamps_of(scene)]
     labels = [*built.label_eyewear.values(), *portrait.label_head.values()]
     wanted = list(built.label_eyewear.values()) if hide_head else labels
     world, spp = scene.world, scene.cycles.samples
