@@ -173,7 +173,7 @@ def _studio(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Genera
         size, fill = rng.uniform(18, 35), rng.uniform(0.5, 0.9)
     elif shadow == "hard":
         key = _either_side(rng, 15, 60), rng.uniform(12, 50), distance
-        size = rng.uniform(1.5, 4.0)
+        size, fill = rng.uniform(1.0, 2.5), rng.uniform(0.05, 0.25)
     else:
         key = _either_side(rng, 15, 65), rng.uniform(10, 50), distance
         size = rng.uniform(14, 45)
@@ -197,15 +197,15 @@ def _studio(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Genera
 def _flash(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Generator) -> Setup:
     """At the lens, beside it on a bracket, or thrown at the ceiling; the room is dimmer."""
     color = balanced(rng.uniform(5400, 6200))
-    ambient = rng.uniform(0.05, 0.3)
+    ambient = rng.uniform(0.05, 0.25)
     distance = camera.distance_mm
     if shadow == "soft":
         place = _either_side(rng, 0, 50), rng.uniform(42, 65), rng.uniform(900, 1600)
         size = rng.uniform(35, 55)
         return Setup((_lamp("flash", place, (size, size), color),), ambient=ambient)
-    aside = rng.uniform(0.3, 1.6) if shadow == "none" else rng.uniform(11, 26)
+    aside = rng.uniform(0.3, 1.6) if shadow == "none" else rng.uniform(14, 30)
     place = _before_camera(camera, aside, distance, rng)
-    size = rng.uniform(1.5, 3.0)
+    size = rng.uniform(1.0, 2.2)
     return Setup((_lamp("flash", place, (size, size * 0.7), color),), ambient=ambient)
 
 
@@ -215,11 +215,11 @@ def _lit_lamp(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Gene
     distance = rng.uniform(600, 2200)
     if shadow == "hard":
         place = _either_side(rng, 12, 65), rng.uniform(15, 55), distance
-        size = rng.uniform(1.5, 4.5)
+        size = rng.uniform(1.0, 3.0)
     else:
         place = _either_side(rng, 0, 75), rng.uniform(10, 65), distance
         size = rng.uniform(14, 40)
-    return Setup((_lamp("lamp", place, (size, size), color),), ambient=rng.uniform(0.06, 0.35))
+    return Setup((_lamp("lamp", place, (size, size), color),), ambient=rng.uniform(0.05, 0.3))
 
 
 def _screen(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Generator) -> Setup:

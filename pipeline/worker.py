@@ -41,6 +41,7 @@ from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.refraction import kitti_flow, refraction_flow
 from pipeline.rendering import Rendering
+from pipeline.shadowkind import face_of, shadow_on
 from pipeline.skin import SkinSurface
 from pipeline.spec import HeadSpec, SampleSpec, parse_spec
 from pipeline.store import make_record, write_images, write_sample
@@ -95,12 +96,14 @@ class Worker:
         spec = parse_spec(job["spec"], "spec")
         worn, eyewear = self._fit(spec)
         images, _ = self._images(spec, posed_parts(eyewear, worn))
+        record = make_record(spec, self._fit_record(worn, eyewear), [])
+        record["shadow"] = self._shadow(spec, images)
         write_images(Path(job["dest"]), images)
         if job["blend"]:
             assert self.built is not None
             layers.show(self.built, "all")
             scene.save_blend(self.built, Path(job["blend"]))
-        return {"record": make_record(spec, self._fit_record(worn, eyewear), [])}
+        return {"record": record}
 
     def _make_sample(self, index: int) -> dict[str, Any]:
         rejected: list[dict[str, Any]] = []
@@ -110,6 +113,7 @@ class Worker:
             if worn.accepted:
                 record = make_record(spec, self._fit_record(worn, eyewear), rejected)
                 images, rendering = self._images(spec, posed_parts(eyewear, worn))
+                record["shadow"] = self._shadow(spec, images)
                 write_sample(self.out, record, images)
                 verified = None
                 if self.verify and self.built is not None:
@@ -143,6 +147,11 @@ class Worker:
             for name, value in sorted(worn.figures.items())
         }
         return {**figures, "unit": {"head": self._seated.head.unit, "glasses": eyewear.unit}}
+
+    def _shadow(self, spec: SampleSpec, images: Mapping[str, NDArray]) -> dict[str, Any]:
+        """What shadow the glasses throw, as it is recorded."""
+        face = face_of(spec.camera, self._sitter(spec).head, spec.render.size)
+        return shadow_on(face, images["mask_shadow"], images["shadow_matte"]).as_record()
 
     def _sitter(self, spec: SampleSpec) -> Sitter:
         """The head of a spec, kept until another is asked for."""
