@@ -73,6 +73,10 @@ def _leave(status: int, message: str) -> NoReturn:
 
 
 def _asset_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.option(
+        "--backgrounds", type=_PATH, metavar="DIR",
+        help="Folder of .jpg, .png and .webp photos to stand behind the subject.",
+    )(command)  # fmt: skip
     for name, what in (
         ("hdri", ".hdr and .exr worlds"),
         ("glasses", "meshes of glasses, each with NAME.anchors.yaml"),
@@ -154,6 +158,7 @@ def generate(
     heads: Path | None,
     glasses: Path | None,
     hdri: Path | None,
+    backgrounds: Path | None,
 ) -> int:
     """Make a dataset of COUNT samples in DIR.
 
@@ -169,7 +174,7 @@ def generate(
         scene=scene,
         seed=seed,
         render={"size": size, "spp": spp, "denoise": denoise},
-        assets=AssetFolders(heads, glasses, hdri),
+        assets=AssetFolders(heads, glasses, hdri, backgrounds),
         workers=workers,
         threads=threads or _threads_each(workers),
         device=device,
@@ -209,6 +214,7 @@ def render(
     heads: Path | None,
     glasses: Path | None,
     hdri: Path | None,
+    backgrounds: Path | None,
 ) -> None:
     """Render one sample again, from its spec alone, into the folder DEST."""
     from pipeline import generation
@@ -216,7 +222,7 @@ def render(
 
     if (spec is None) == (dataset is None) or (dataset is None) != (sample is None):
         raise click.UsageError("give either --spec FILE, or --dataset DIR with --id ID")
-    assets = AssetFolders(heads, glasses, hdri)
+    assets = AssetFolders(heads, glasses, hdri, backgrounds)
     if spec is not None:
         wanted = generation.spec_from_file(spec)
     else:
@@ -332,6 +338,7 @@ def assets(
     heads: Path | None,
     glasses: Path | None,
     hdri: Path | None,
+    backgrounds: Path | None,
     sheet: Path | None,
     people: Path | None,
 ) -> None:
@@ -341,7 +348,7 @@ def assets(
 
     if sheet is not None and people is not None:
         raise click.UsageError("give --sheet or --people, one at a time")
-    catalog = open_catalog(heads, glasses, hdri)
+    catalog = open_catalog(heads, glasses, hdri, backgrounds)
     if sheet is not None:
         from pipeline.sheet import draw_looks
 

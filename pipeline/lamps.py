@@ -1,8 +1,8 @@
 """Lamps as photographers and rooms set them up, for each kind of light and shadow.
 
-Angles are of a lamp as the face sees it, in the head's frame: azimuth to the subject's left, and up.
-How soft its shadows are is how large it is seen; where they fall is where it stands. Glasses throw
-no shadow that the camera sees if the light comes from the camera or from all of the front.
+Angles are of a lamp as the face sees it, in the head's frame: azimuth to the subject's left, and
+up. How soft its shadows are is how large it is seen; where they fall is where it stands. Glasses
+throw no shadow that the camera sees if the light comes from the camera or from all of the front.
 Strengths count from 1 for the main lamp.
 """
 

@@ -70,8 +70,8 @@ def apply_sensor(images: Mapping[str, NDArray], spec: SensorSpec) -> dict[str, N
     """The images of a sample by key as a camera would have taken them; labels as they are.
 
     images: by the keys of `pipeline.spec.IMAGE_KEYS` and `EXTRA_KEYS`, as stored; those of
-    `PICTURES` are uint8 (h, w, 3) sRGB, and so is what comes back. The same images and spec give the
-    same bytes, whichever other images come along.
+    `PICTURES` are uint8 (h, w, 3) sRGB, and so is what comes back. The same image and spec give
+    the same bytes, whichever other images come along.
     """
     shapes = {image.shape[:2] for key, image in images.items() if key in PICTURES}
     fields = {shape: _noise(shape, spec.seed) for shape in shapes}

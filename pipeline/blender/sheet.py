@@ -50,7 +50,8 @@ def render_looks(
     catalog = open_catalog(None, glasses, None)
     light = catalog.lights.get("studio") or next(iter(catalog.lights.values()))
     spec = _spec(light.name, width)
-    portrait = scene.build_portrait(spec, _paper(), Surroundings(light.path), Machine(threads, "CPU"))
+    around = Surroundings(light.path)
+    portrait = scene.build_portrait(spec, _paper(), around, Machine(threads, "CPU"))
     denoiser = Denoiser(threads)
     for name, choice in looks:
         yield encode_png(_picture(portrait, catalog.glasses[name].build(choice), denoiser))

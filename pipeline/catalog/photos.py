@@ -28,7 +28,8 @@ class Photo:
 def read_photo(path: Path) -> Float32:
     """(h, w, 3) linear Rec. 709 of a photo in sRGB, 8 or 16 bit; its turn in EXIF is heeded.
 
-    Its shorter side is `_MOST_PX` at most. Raises AssetError if it is missing, no such image, or smaller than 16 px.
+    Its shorter side is `_MOST_PX` at most. Raises AssetError if it is missing, no such image, or
+    smaller than 16 px.
     """
     image = _decoded(path)
     shorter = min(image.shape[:2])

@@ -1,7 +1,7 @@
 """Rooms, streets and parks as a camera sees them out of focus: painted, then blurred.
 
-Simple shapes in linear light, with lights bright enough to become discs once they are spread. Places
-are in shares of the canvas: x to the right, y down; the frame is its middle two thirds.
+Simple shapes in linear light, with lights bright enough to become discs once they are spread.
+Places are in shares of the canvas: x to the right, y down; the frame is its middle two thirds.
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ class Canvas:
 
 
 def times(color: RGB, factor: float) -> RGB:
+    """A colour so many times as bright."""
     return color[0] * factor, color[1] * factor, color[2] * factor
 
 
 def room(canvas: Canvas, night: bool) -> None:
-    """A wall with a window, shelves, pictures, a door, a lamp, a plant and a sofa, or some of it."""
+    """A wall with a window, shelves, pictures, a door, a lamp, a plant, a sofa, or some."""
     light = 0.35 if night else 1.0
     wall = canvas.tint(light * canvas.some(0.14, 0.55), 0.08, 0.25 if night else 0.08)
     canvas.box(0, 0, 1, 1, wall)
