@@ -286,6 +286,11 @@ def _shares(
             Counter(record.get("wear", "worn") for record in records),
         ),
     }
+    if recipe.light.shadow is not None:
+        groups["shadow"] = (
+            Counter(spec.light.shadow or "" for spec in planned),
+            Counter(record["shadow"]["kind"] for record in records),
+        )
     lines = [f"{'':<28}{'planned':>9}{'delivered':>11}"]
     for group, (before, after) in groups.items():
         for name in sorted(before | after):
