@@ -2,7 +2,7 @@
 
 Angles are of a lamp as the face sees it, in the head's frame: azimuth to the subject's left, and
 up. How soft its shadows are is how large it is seen; where they fall is where it stands. Glasses
-throw no shadow that the camera sees if the light comes from the camera or from all of the front.
+hide their own shadow from the camera if a small light stands at the lens.
 Strengths count from 1 for the main lamp.
 """
 
@@ -152,12 +152,8 @@ def _overcast(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Gene
 
 
 def _window(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Generator) -> Setup:
-    """A window to one side, or before the subject; the room gives some of its light back."""
+    """A window to one side; the room gives some of its light back."""
     color = balanced(rng.uniform(5000, 7500))
-    if shadow == "none":
-        place = _either_side(rng, 0, 15), rng.uniform(0, 12), rng.uniform(700, 1400)
-        size = rng.uniform(65, 95), rng.uniform(50, 75)
-        return Setup((_lamp("window", place, size, color),), ambient=rng.uniform(0.4, 0.8))
     place = _either_side(rng, 20, 80), rng.uniform(0, 28), rng.uniform(900, 2400)
     size = rng.uniform(22, 55), rng.uniform(30, 60)
     return Setup((_lamp("window", place, size, color),), ambient=rng.uniform(0.1, 0.45))
@@ -169,9 +165,10 @@ def _studio(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Genera
     distance = rng.uniform(1000, 2200)
     fill = rng.uniform(0.12, 0.5)
     if shadow == "none":
-        key = _before_camera(camera, rng.uniform(0, 3), distance, rng)
-        size, fill = rng.uniform(18, 35), rng.uniform(0.5, 0.9)
-    elif shadow == "hard":
+        key = _before_camera(camera, rng.uniform(0, 1.2), distance, rng)
+        size = rng.uniform(1.5, 3.5)
+        return Setup((_lamp("key", key, (size, size), color),), ambient=rng.uniform(0.02, 0.1))
+    if shadow == "hard":
         key = _either_side(rng, 15, 60), rng.uniform(12, 50), distance
         size, fill = rng.uniform(1.0, 2.5), rng.uniform(0.05, 0.25)
     else:
@@ -197,7 +194,7 @@ def _studio(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Genera
 def _flash(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Generator) -> Setup:
     """At the lens, beside it on a bracket, or thrown at the ceiling; the room is dimmer."""
     color = balanced(rng.uniform(5400, 6200))
-    ambient = rng.uniform(0.05, 0.25)
+    ambient = rng.uniform(0.03, 0.15) if shadow == "none" else rng.uniform(0.05, 0.25)
     distance = camera.distance_mm
     if shadow == "soft":
         place = _either_side(rng, 0, 50), rng.uniform(42, 65), rng.uniform(900, 1600)
@@ -223,20 +220,14 @@ def _lit_lamp(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Gene
 
 
 def _screen(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Generator) -> Setup:
-    """A monitor below the camera, or a phone or a second monitor further off."""
+    """A monitor or a phone below the camera."""
     color = balanced(rng.uniform(5500, 9000))
-    if shadow == "none":
-        place = _either_side(rng, 0, 12), rng.uniform(-14, 2), rng.uniform(450, 750)
-        size = rng.uniform(42, 62), rng.uniform(26, 38)
-        return Setup((_lamp("screen", place, size, color),), ambient=rng.uniform(0.3, 0.8))
     place = _either_side(rng, 0, 45), rng.uniform(-38, -12), rng.uniform(350, 650)
     size = rng.uniform(14, 36), rng.uniform(10, 26)
     return Setup((_lamp("screen", place, size, color),), ambient=rng.uniform(0.1, 0.5))
 
 
-_SETUPS: dict[
-    LightKind, Callable[[ShadowKind | None, CameraSpec, np.random.Generator], Setup]
-] = {
+_SETUPS: dict[LightKind, Callable[[ShadowKind | None, CameraSpec, np.random.Generator], Setup]] = {
     "world": _world,
     "sun": _sun,
     "overcast": _overcast,

@@ -33,11 +33,11 @@ CAN_GIVE: dict[LightKind, tuple[ShadowKind, ...]] = {
     "world": ("soft",),
     "sun": ("soft", "hard"),
     "overcast": ("soft",),
-    "window": ("none", "soft"),
+    "window": ("soft",),
     "studio": SHADOW_KINDS,
     "flash": SHADOW_KINDS,
     "lamp": ("soft", "hard"),
-    "screen": ("none", "soft"),
+    "screen": ("soft",),
 }
 #: Kinds whose lamps are electric and may be coloured.
 _COLOURED: tuple[LightKind, ...] = ("studio", "lamp", "screen")

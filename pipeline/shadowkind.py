@@ -26,8 +26,8 @@ HARD_WIDTH = 0.02
 HARD_BORDER = 0.2
 #: The face reaches so far up and down from its middle, and starts this far before the ears (mm).
 _UP_MM, _DOWN_MM, _EAR_MM = 95.0, 85.0, 15.0
-#: A matte that takes more than this is shadow as far as edges go.
-_DARK = 0.12
+#: A matte that takes more than this is shadow as far as edges go; its core is the darkest tenth.
+_DARK, _CORE = 0.12, 0.9
 #: Edges are looked for so far across the border, in these steps.
 _REACH_PX, _STEP_PX = 12.0, 0.2
 #: What a step from dark to light measures, by pixels' squares and by what is read between them.
@@ -88,16 +88,19 @@ def face_of(camera: CameraSpec, head: Head, size: int) -> Face:
 def shadow_on(face: Face, mask_shadow: UInt8, matte: NDArray[np.uint16]) -> Shadow:
     """The shadow on a face, from labels of a sample as stored, each (h, w).
 
-    Its share is that of `mask_shadow`; its border that of the matte, also behind the glasses.
+    Its share is that of `mask_shadow`. Its border is where the matte takes half of what it takes in
+    the shadow's core, also behind the glasses: a faint shade around, by the sky, is no border.
     """
     total = int(face.mask.sum())
     if not total:
         return Shadow(0.0, 0.0)
     left = matte.astype(np.float32) / np.float32(65535)
-    dark = ((left < 1 - _DARK) & face.mask).astype(np.uint8)
-    border = (dark > 0) & (cv2.erode(dark, np.ones((3, 3), np.uint8)) == 0)
+    taken = np.where(face.mask, 1 - left, 0)
     hard = 0.0
-    if border.any():
+    if taken.max() > _DARK:
+        depth = np.quantile(taken[taken > _DARK], _CORE)
+        dark = (taken > depth / 2).astype(np.uint8)
+        border = (dark > 0) & (cv2.erode(dark, np.ones((3, 3), np.uint8)) == 0)
         hard = float((edge_widths(left, border) < HARD_WIDTH * face.width_px).mean())
     return Shadow(float(((mask_shadow > 0) & face.mask).sum() / total), hard)
 

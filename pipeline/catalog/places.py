@@ -139,7 +139,9 @@ def _window(canvas: Canvas, x: float, floor: float, light: float, night: bool) -
             at = x + canvas.some(0.1, 0.9) * width, y + canvas.some(0.4, 0.95) * height
             canvas.blob(*at, 0.004, 0.004, times(_WARM, canvas.some(4, 20)))
     elif canvas.rng.random() < 0.7:
-        canvas.box(x, y + 0.6 * height, width, 0.4 * height, times(_leaf(canvas), 3.0))
+        for _ in range(30):
+            at = x + canvas.some(0.1, 0.9) * width, y + canvas.some(0.6, 0.95) * height
+            canvas.blob(*at, 0.02, 0.02, times(_leaf(canvas), canvas.some(0.8, 3.0)))
     canvas.box(x + width / 2 - 0.005, y, 0.01, height, frame)
     canvas.box(x, y + 0.35 * height, width, 0.01, frame)
     if canvas.rng.random() < 0.5:

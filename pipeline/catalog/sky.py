@@ -31,6 +31,8 @@ SUN_DEG = 0.53
 _WIDTH, _HEIGHT = 512, 256
 #: Reflectance of the ground: grass and pavement, a little warm.
 _GROUND = np.array([0.21, 0.19, 0.16])
+#: What stands at the horizon: trees and hills, hazy with distance.
+_HILLS = np.array([0.13, 0.15, 0.16])
 #: Luminance of an overcast sky straight up (kcd/m2), and its slightly blue colour.
 _OVERCAST_ZENITH, _OVERCAST_COLOR = 6.0, np.array([0.96, 1.0, 1.06])
 #: Illuminance of the sun outside the atmosphere (klx), and its colour there.
@@ -67,7 +69,7 @@ _ZENITH_Y = np.array(
 def sky_map(sky: SkySpec) -> Float32:
     """(256, 512, 3) linear Rec. 709 radiance, equirectangular as `pipeline.catalog.light` has it.
 
-    The sun's disc is not in it. Below the horizon is ground, lit by sky and sun.
+    The sun's disc is not in it. Below the horizon is ground, and hills on it, lit by sky and sun.
     """
     up, ways = _directions()
     if sky.turbidity is None:
@@ -81,8 +83,17 @@ def sky_map(sky: SkySpec) -> Float32:
     above = up > 0
     solid_angle = np.sqrt(1 - up**2) * (np.pi / _HEIGHT) * (2 * np.pi / _WIDTH)
     falling = falling + ((dome * (up * solid_angle)[..., None])[above]).sum(axis=0)
-    ground = _GROUND * falling / np.pi
-    return np.where(above[..., None], dome, ground).astype(np.float32)
+    ground, hills = _GROUND * falling / np.pi, _HILLS * falling / np.pi
+    far = np.where((up < _skyline())[..., None], hills, dome)
+    return np.where(above[..., None], far, ground).astype(np.float32)
+
+
+def _skyline() -> FloatArray:
+    """Sine of the elevation of what stands at the horizon (w,): 1 to 9 degrees, hills or trees."""
+    turn = (np.arange(_WIDTH) + 0.5) / _WIDTH * 2 * np.pi
+    waves = ((3, 2.0, 0.3), (7, 1.1, 1.9), (17, 0.6, 4.0), (41, 0.3, 2.2))
+    elevation = 5.0 + sum(high * np.sin(count * turn + shift) for count, high, shift in waves)
+    return np.asarray(np.sin(np.deg2rad(elevation)))
 
 
 def sunlight(sky: SkySpec) -> tuple[float, RGB]:
