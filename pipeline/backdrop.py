@@ -24,6 +24,8 @@ from pipeline.spec import BackgroundKind, BackgroundSpec, Color, LightKind, Ligh
 SPAN = 1.5
 #: Pixels across the frame of a painted place, and across a photo at most.
 _PAINTED_PX, _PHOTO_PX = 256, 1024
+#: What is painted passes for a place only if it is out of focus by as much.
+_LEAST_BLUR = 0.012
 #: Places that go with a kind of light; where a recipe has none of them, any will do.
 _OUTDOORS: tuple[BackgroundKind, ...] = ("world", "plain", "street", "park", "photo")
 _INDOORS: tuple[BackgroundKind, ...] = ("world", "plain", "gradient", "black", "room", "photo")
@@ -78,6 +80,7 @@ def draw_background(
             kind=kind, photo=photo.name, sha256=photo.sha256, blur=blur, gain=gain
         )
     if kind in PLACES:
+        blur = max(blur, _LEAST_BLUR)
         return BackgroundSpec(kind=kind, blur=blur, gain=gain, seed=seed, night=night)
     return BackgroundSpec(kind=kind)
 

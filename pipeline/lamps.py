@@ -165,7 +165,7 @@ def _studio(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Genera
     distance = rng.uniform(1000, 2200)
     fill = rng.uniform(0.12, 0.5)
     if shadow == "none":
-        key = _before_camera(camera, rng.uniform(0, 1.2), distance, rng)
+        key = _before_camera(camera, rng.uniform(0, 1.2), camera.distance_mm, rng)
         size = rng.uniform(1.5, 3.5)
         return Setup((_lamp("key", key, (size, size), color),), ambient=rng.uniform(0.02, 0.1))
     if shadow == "hard":

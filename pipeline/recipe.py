@@ -218,12 +218,12 @@ class Background(Frozen):
     """What stands behind the subject.
 
     kinds: weights, see `pipeline.spec.BackgroundSpec`. blur: radius of the disc that a point of a
-    painted place or of a photo is spread over, as a share of the picture's width. photos: names in
-    the folder of the user's.
+    painted place or of a photo is spread over, as a share of the picture's width; 0.012 at least
+    for places. photos: names in the folder of the user's.
     """
 
     kinds: dict[BackgroundKind, NonNegative] = {"world": 1.0}
-    blur: Distribution = [0.01, 0.06]
+    blur: Distribution = [0.012, 0.06]
     photos: Choice = "all"
 
 

@@ -21,12 +21,14 @@ from pipeline.catalog.photos import read_photo
 from pipeline.catalog.sky import SUN_DEG, direction, sky_map, sunlight
 from pipeline.errors import RecipeError
 from pipeline.fit import fit, posed_parts
+from pipeline.generation import Request, _shares
 from pipeline.geometry import Material, Surface
 from pipeline.lamps import balanced
 from pipeline.lighting import CAN_GIVE, face_irradiances, walk
 from pipeline.pixels import REC709_LUMINANCE, linear_from_srgb
 from pipeline.plan import check_names, draw
 from pipeline.recipe import load_recipe, parse_recipe
+from pipeline.run import AssetFolders
 from pipeline.spec import (
     BACKGROUND_KINDS,
     LIGHT_KINDS,
@@ -421,9 +423,30 @@ def test_directions_are_unit_and_to_the_subjects_left():
     assert direction(0, 0) == pytest.approx([0, 0, 1])
     assert direction(-30, 90) == pytest.approx([0, 1, 0], abs=1e-12)
     # The sky's sun lights the cheek it stands before.
-    sky = sky_map(replace_sun(80))
+    sky = sky_map(CLEAR.model_copy(update={"sun_azimuth_deg": 80.0}))
     assert face_irradiance(sky, 0.0, 60.0) > 1.2 * face_irradiance(sky, 0.0, -60.0)
 
 
-def replace_sun(azimuth):
-    return CLEAR.model_copy(update={"sun_azimuth_deg": azimuth})
+
+
+def test_generate_says_which_shadows_came_out(mixed, catalog, tmp_path):
+    """Of ten delivered, one is faint that was to be none."""
+    planned = Counter(draw(mixed, catalog, 0, index).light.shadow for index in range(10))
+    came = ["none", "faint", *["soft"] * 5, *["hard"] * 3]
+    records = [
+        {"glasses": "round", "nose": 1.0, "rejected": [], "shadow": {"kind": kind}} for kind in came
+    ]
+    request = Request(
+        count=10, out=tmp_path, scene="x", seed=0, render={}, assets=AssetFolders(), workers=1,
+        threads=1, device="cpu",
+    )  # fmt: skip
+    lines = [line.split() for line in _shares(mixed, catalog, request, records).splitlines()]
+    found = {line[1]: line[2:] for line in lines if line[0] == "shadow"}
+    assert {kind: shares[0] for kind, shares in found.items()} == {
+        kind: f"{planned[kind]}0.0%" if planned[kind] else "0.0%" for kind in found
+    }
+    assert {kind: shares[1] for kind, shares in found.items()} == {
+        "none": "10.0%", "faint": "10.0%", "soft": "50.0%", "hard": "30.0%",
+    }  # fmt: skip
+    plain = mixed.model_copy(update={"light": load_recipe("smoke").light})
+    assert "shadow" not in _shares(plain, catalog, request, records)
