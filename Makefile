@@ -8,7 +8,7 @@ export PYTHON
 demo_out = build/demo
 python = $(VENV)/bin/python
 
-.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak verify-people bench bench-fit bench-lens bench-people bench-check install clean
+.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak verify-people verify-light bench bench-fit bench-lens bench-people bench-check install clean
 
 help:
 	@echo "make demo     install into $(VENV) and render four samples into $(demo_out)"
@@ -21,6 +21,7 @@ help:
 	@echo "make verify-shadow  labels of shadows against references of many samples"
 	@echo "make verify-soak  time and memory of one worker over 300 samples"
 	@echo "make verify-people  ages, tones and more in a plan of 2,000 against what is expected"
+	@echo "make verify-light  shadows, exposure and cost of 200 samples; LIGHT=\"--count 40\": of 40"
 	@echo "make bench    what a sample costs, in plain renders; writes build/bench.json"
 	@echo "make bench-fit  fits a second on one core, first fit of a large scan"
 	@echo "make bench-lens  tracing through curved lenses against flat ones"
@@ -73,6 +74,10 @@ verify-soak:
 verify-people:
 	@.ci/install $(VENV) test
 	$(campaign).verify_people
+
+verify-light:
+	@.ci/install $(VENV) test
+	$(campaign).verify_light $(LIGHT)
 
 bench:
 	@.ci/install $(VENV)

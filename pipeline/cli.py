@@ -76,6 +76,10 @@ def _leave(status: int, message: str) -> NoReturn:
 
 
 def _asset_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.option(
+        "--backgrounds", type=_PATH, metavar="DIR",
+        help="Folder of .jpg, .png and .webp photos to stand behind the subject.",
+    )(command)  # fmt: skip
     for name, what in (
         ("hdri", ".hdr and .exr worlds"),
         ("glasses", "meshes of glasses, each with NAME.anchors.yaml"),
@@ -160,6 +164,7 @@ def generate(
     heads: Path | None,
     glasses: Path | None,
     hdri: Path | None,
+    backgrounds: Path | None,
 ) -> int:
     """Make a dataset of COUNT samples in DIR.
 
@@ -168,7 +173,7 @@ def generate(
     from pipeline import generation
     from pipeline.run import AssetFolders
 
-    folders = AssetFolders(heads, glasses, hdri)
+    folders = AssetFolders(heads, glasses, hdri, backgrounds)
     count = count or generation.whole_count(scene, folders)
     workers = workers or min(_cores(), _MOST_WORKERS, count)
     request = generation.Request(
@@ -222,6 +227,7 @@ def preview(
     heads: Path | None,
     glasses: Path | None,
     hdri: Path | None,
+    backgrounds: Path | None,
 ) -> None:
     """Render the first nine samples of a scene, small and quick, to tune its recipe.
 
@@ -231,7 +237,7 @@ def preview(
     from pipeline.run import AssetFolders
 
     workers = min(_cores(), _MOST_WORKERS, sheet.THUMBNAILS)
-    folders = AssetFolders(heads, glasses, hdri)
+    folders = AssetFolders(heads, glasses, hdri, backgrounds)
     click.echo(sheet.preview(sheet.Request(scene, changes, seed, out, folders, workers, device)))
     click.echo(f"sheet: {out}")
 
@@ -264,6 +270,7 @@ def render(
     heads: Path | None,
     glasses: Path | None,
     hdri: Path | None,
+    backgrounds: Path | None,
 ) -> None:
     """Render one sample again, from its spec alone, into the folder DEST."""
     from pipeline import generation
@@ -271,7 +278,7 @@ def render(
 
     if (spec is None) == (dataset is None) or (dataset is None) != (sample is None):
         raise click.UsageError("give either --spec FILE, or --dataset DIR with --id ID")
-    assets = AssetFolders(heads, glasses, hdri)
+    assets = AssetFolders(heads, glasses, hdri, backgrounds)
     if spec is not None:
         wanted = generation.spec_from_file(spec)
     else:
@@ -387,6 +394,7 @@ def assets(
     heads: Path | None,
     glasses: Path | None,
     hdri: Path | None,
+    backgrounds: Path | None,
     sheet: Path | None,
     people: Path | None,
 ) -> None:
@@ -396,7 +404,7 @@ def assets(
 
     if sheet is not None and people is not None:
         raise click.UsageError("give --sheet or --people, one at a time")
-    catalog = open_catalog(heads, glasses, hdri)
+    catalog = open_catalog(heads, glasses, hdri, backgrounds)
     if sheet is not None:
         from pipeline.sheet import draw_looks
 

@@ -29,7 +29,10 @@ class EyeglassDataset:
     - masks: (h, w) uint8, 0 or 1;
     - `alpha_full`, `shadow_matte`: (h, w) float32, 0 to 1;
     - `lens_transmittance`: (h, w, 3) float32, 0 to 1;
-    - `refraction_flow`: (h, w, 3) float32: px right, px down, and 1 where valid; 0 elsewhere.
+    - `refraction_flow`: (h, w, 3) float32: px right, px down, and 1 where valid; 0 elsewhere;
+    - `depth`: (h, w) float32, mm along the camera's axis; 0 where there is nothing;
+    - `normal`: (h, w, 3) float32, unit vectors, x right, y up, z towards the camera; 0 likewise;
+    - `parsing_all`, `parsing_face`: (h, w) uint8, classes of `pipeline.catalog.parsing`.
 
     `split`: 'train', 'val' or 'test'; all samples if left out. Sixteen bytes a sample are held, in
     two arrays, so that worker processes can share or copy it; it holds no open file.
@@ -113,7 +116,8 @@ def _as_numbers(image: NDArray, key: str) -> NDArray:
     if key == "depth":
         return image.astype(np.float32) / np.float32(10.0)
     if key == "normal":
-        return image.astype(np.float32) / np.float32(32767.5) - np.float32(1.0)
+        unit = image.astype(np.float32) / np.float32(32767.5) - np.float32(1.0)
+        return np.where(image.any(axis=2, keepdims=True), unit, np.float32(0.0))
     if key == "alpha_full" or image.dtype == np.uint16:
         return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
     return image

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import click
 from tqdm import tqdm
 
 from pipeline import __version__, store
-from pipeline.catalog.catalog import Catalog, UserHeads, open_catalog
+from pipeline.catalog.catalog import Catalog, UserHeads
 from pipeline.contact import MAX_SAMPLES, contact_sheet
 from pipeline.errors import DatasetError, RecipeError
 from pipeline.plan import check_names, design, draw
@@ -56,7 +56,7 @@ def generate_dataset(request: Request) -> int:
     Raises EyeglassError before anything is written if a part of the request cannot be met.
     """
     recipe = _with_overrides(load_recipe(request.scene), request.render)
-    catalog = open_catalog(request.assets.heads, request.assets.glasses, request.assets.hdri)
+    catalog = request.assets.open()
     recipe = for_folders(recipe, request.assets, catalog)
     check_names(recipe, catalog, request.scene)
     settings = RunSettings(
@@ -92,7 +92,7 @@ def whole_count(scene: str, assets: AssetFolders) -> int:
     recipe = load_recipe(scene)
     if not recipe.design:
         raise RecipeError(f"{scene}: has no design that says how many samples; give --count")
-    catalog = open_catalog(assets.heads, assets.glasses, assets.hdri)
+    catalog = assets.open()
     recipe = for_folders(recipe, assets, catalog)
     check_names(recipe, catalog, scene)
     return design(recipe, catalog, seed=0).size
@@ -117,6 +117,7 @@ def describe(request: Request, recipe: Recipe, catalog: Catalog) -> dict[str, An
             "heads": dict(heads.hashes) if isinstance(heads, UserHeads) else heads.sha256,
             "glasses": {name: entry.sha256 for name, entry in catalog.glasses.items()},
             "lights": {name: entry.sha256 for name, entry in catalog.lights.items()},
+            "photos": {name: entry.sha256 for name, entry in catalog.photos.items()},
         },
     }
 
@@ -148,7 +149,7 @@ def spec_from_dataset(
     made_with = store.read_description(dataset).get("assets") or {}
     chosen = {
         kind: getattr(assets, kind) or (Path(made_with[kind]) if made_with.get(kind) else None)
-        for kind in ("heads", "glasses", "hdri")
+        for kind in asdict(assets)
     }
     spec = parse_spec(records[sample]["spec"], f"{dataset}: sample {sample}")
     return spec, AssetFolders(**chosen)
@@ -166,8 +167,8 @@ def render_spec(
 
     Raises EyeglassError if an asset is absent or has changed, or `dest` cannot be used.
     """
-    catalog = open_catalog(assets.heads, assets.glasses, assets.hdri)
-    catalog.head(spec.head), catalog.eyewear(spec.glasses), catalog.light(spec.light)
+    catalog = assets.open()
+    catalog.head(spec.head), catalog.eyewear(spec.glasses), catalog.around(spec)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise DatasetError(f"{dest}: is there already; give a new or empty folder")
     if blend is not None:
@@ -296,6 +297,11 @@ def _shares(
             Counter(record.get("wear", "worn") for record in records),
         ),
     }
+    if recipe.light.shadow is not None:
+        groups["shadow"] = (
+            Counter(spec.light.shadow or "" for spec in planned),
+            Counter(record["shadow"]["kind"] for record in records),
+        )
     lines = [f"{'':<28}{'planned':>9}{'delivered':>11}"]
     for group, (before, after) in groups.items():
         for name in sorted(before | after):

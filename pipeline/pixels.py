@@ -15,6 +15,8 @@ Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
+#: Rec. 709 (ITU-R BT.709-6) luminance of linear RGB.
+REC709_LUMINANCE = (0.2126, 0.7152, 0.0722)
 #: A pixel is tied to the eyewear if its samples differ anywhere within this many pixels.
 INFLUENCE_RADIUS_PX = 2
 
@@ -111,6 +113,13 @@ def srgb_from_linear(linear: Float32) -> Float32:
     return np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.power(x, 1 / 2.4) - 0.055).astype(
         np.float32
     )
+
+
+def linear_from_srgb(encoded: Float32) -> Float32:
+    """Linear values in 0..1 of sRGB-encoded ones (IEC 61966-2-1) in 0..1."""
+    return np.where(
+        encoded <= 0.04045, encoded / 12.92, np.power((encoded + 0.055) / 1.055, 2.4)
+    ).astype(np.float32)
 
 
 def to_uint8(values: Float32) -> UInt8:

@@ -15,14 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.backdrop import check_backgrounds, draw_background
 from pipeline.camera import gaze_at
 from pipeline.catalog.catalog import Catalog, Persons
 from pipeline.crowd import check_people, choose_person
 from pipeline.design import Cell, Design, check_design, design_of
 from pipeline.errors import RecipeError
+from pipeline.lighting import check_lights, draw_light
+from pipeline.lighting import walk as walk_place
 from pipeline.recipe import Camera, Choice, Gaze, Recipe, WearBy, draw_number
+from pipeline.sensor import draw_sensor
 from pipeline.spec import (
     WEAR_MODES,
+    BackgroundSpec,
     CameraSpec,
     GlassesSpec,
     LightSpec,
@@ -51,8 +56,12 @@ class Stream(IntEnum):
     WEAR_BY = 11
     CROWD = 12
     GAZE = 13
-    FOCUS = 20
-    DESIGN = 21
+    LIGHT_KIND = 20
+    LIGHT_WALK = 21
+    BACKGROUND = 22
+    SENSOR = 23
+    FOCUS = 24
+    DESIGN = 25
 
 
 def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int = 0) -> SampleSpec:
@@ -94,6 +103,11 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
         else _draw_name(recipe.expressions, catalog.heads.expressions(), stream(Stream.EXPRESSION))
     )
     camera = _draw_camera(recipe.camera, stream(Stream.CAMERA), stream(Stream.FOCUS))
+    walk = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(Stream.LIGHT_WALK,)))
+    place = walk_place(np.random.Generator(walk).random(), portrait)
+    light = _draw_light(
+        recipe, catalog, camera, place, stream(Stream.LIGHT), stream(Stream.LIGHT_KIND)
+    )
     return SampleSpec(
         seed=seed,
         index=index,
@@ -107,7 +121,9 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
         nose=nose,
         wear=wear,
         camera=camera,
-        light=_draw_light(recipe, catalog, stream(Stream.LIGHT)),
+        light=light,
+        background=_draw_background(recipe, catalog, light, stream(Stream.BACKGROUND)),
+        sensor=draw_sensor(recipe.sensor, stream(Stream.SENSOR)),
         render=RenderSpec(
             size=recipe.render.size,
             spp=recipe.render.spp,
@@ -126,15 +142,18 @@ def design(recipe: Recipe, catalog: Catalog, seed: int) -> Design:
 
 
 def check_names(recipe: Recipe, catalog: Catalog, where: str) -> None:
-    """Raises RecipeError, with the path, for a name or people that the catalogue does not have, or
-    a design that is none."""
+    """Raises RecipeError, with the path, for a name, people or light that cannot be had, or a
+    design that is none."""
     check_design(recipe, where)
     _check_people(recipe, catalog, where)
+    check_lights(recipe.light, where)
+    check_backgrounds(recipe.background, len(catalog.photos), where)
     for path, choice, known in (
         ("expressions", recipe.expressions, catalog.heads.expressions()),
         ("glasses", recipe.glasses, tuple(catalog.glasses)),
         ("wear", recipe.wear, WEAR_MODES),
         ("light.hdri", recipe.light.hdri, tuple(catalog.lights)),
+        ("background.photos", recipe.background.photos, tuple(catalog.photos)),
     ):
         for name in [choice] if isinstance(choice, str) else choice:
             if name not in known and choice != "all":
@@ -229,14 +248,22 @@ def _draw_camera(
     )
 
 
-def _draw_light(recipe: Recipe, catalog: Catalog, rng: np.random.Generator) -> LightSpec:
-    entry = catalog.lights[_draw_name(recipe.light.hdri, list(catalog.lights), rng)]
+def _draw_light(
+    recipe: Recipe, catalog: Catalog, camera: CameraSpec, place: float,
+    rng: np.random.Generator, kind_rng: np.random.Generator,
+) -> LightSpec:  # fmt: skip
+    """rng: of the HDR world and the exposure. place, kind_rng: of the kind of light."""
+    world = catalog.lights[_draw_name(recipe.light.hdri, list(catalog.lights), rng)]
     rotation_deg = int(draw_number(recipe.light.rotation_deg, rng)) % 360
-    exposure_ev = entry.exposure_ev(rotation_deg) + draw_number(recipe.light.exposure_ev, rng)
-    return LightSpec(
-        hdri=entry.name,
-        sha256=entry.sha256,
-        rotation_deg=rotation_deg,
-        # Rounded, so that a spec does not hang on the last bit of a sum over pixels.
-        exposure_ev=round(exposure_ev, 4),
-    )
+    exposure_ev = draw_number(recipe.light.exposure_ev, rng)
+    return draw_light(recipe.light, world, rotation_deg, exposure_ev, camera, place, kind_rng)
+
+
+def _draw_background(
+    recipe: Recipe, catalog: Catalog, light: LightSpec, rng: np.random.Generator
+) -> BackgroundSpec:
+    photo = None
+    if catalog.photos:
+        names = list(catalog.photos)
+        photo = catalog.photos[_draw_name(recipe.background.photos, names, rng)]
+    return draw_background(recipe.background, photo, light, rng)

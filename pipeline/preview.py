@@ -13,7 +13,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.catalog.catalog import open_catalog
 from pipeline.errors import EyeglassError
 from pipeline.generation import for_folders
 from pipeline.pixels import UInt8
@@ -56,7 +55,7 @@ def preview(request: Request) -> str:
         raise EyeglassError(f"{request.out}: a name that ends in .png is expected")
     recipe = load_recipe(request.scene, request.changes)
     folders = request.assets
-    catalog = open_catalog(folders.heads, folders.glasses, folders.hdri)
+    catalog = folders.open()
     recipe = _small(for_folders(recipe, folders, catalog))
     check_names(recipe, catalog, request.scene)
     with tempfile.TemporaryDirectory(prefix="eyeglass-") as work:

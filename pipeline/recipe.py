@@ -20,11 +20,15 @@ from pipeline.spec import (
     GAZE_PITCH_DEG,
     GAZE_YAW_DEG,
     Align,
+    BackgroundKind,
     ExtraKey,
     Finite,
     Frozen,
+    Kernel,
+    LightKind,
     Name,
     NonNegative,
+    ShadowKind,
     WearLimits,
     first_fault,
     once,
@@ -116,6 +120,10 @@ class Mix(Frozen):
 Distribution = Plain | Mix
 #: 'all', a list of names (equally likely), or a mapping of names to weights.
 Choice = str | list[Name] | dict[Name, Annotated[Finite, Field(ge=0)]]
+
+
+#: Share of portraits.
+Share = Annotated[Finite, Field(ge=0, le=1)]
 
 
 def draw_number(distribution: Distribution, rng: np.random.Generator) -> float:
@@ -222,16 +230,68 @@ class Gaze(Frozen):
     pitch_deg: Distribution = 0.0
 
 
+class Shadows(Frozen):
+    """Shares of portraits in which the glasses throw no visible shadow, a soft one, a hard one."""
+
+    none: NonNegative = 0.0
+    soft: NonNegative = 0.0
+    hard: NonNegative = 0.0
+
+    def shares(self) -> dict[ShadowKind, float]:
+        return {"none": self.none, "soft": self.soft, "hard": self.hard}
+
+
 class Light(Frozen):
     """Distributions of the light.
 
-    exposure_ev: brighter or darker, in stops, than the exposure at which a face of middle
-    reflectance comes out in a middle tone.
+    kinds: weights, see `pipeline.lamps`. shadow: shares of what shadow the glasses are to throw,
+    which then decide first; kinds weigh among those that can give it. hdri: worlds of the kind
+    'world', and what else lights a room around its lamps. exposure_ev: brighter or darker, in
+    stops, than the exposure at which a face of middle reflectance comes out in a middle tone.
+    coloured: share of portraits by electric lamps whose lamps are coloured. dim: share of portraits
+    in rooms that come out darker by 0.7 to 1.7 stops.
     """
 
+    kinds: dict[LightKind, NonNegative] = {"world": 1.0}
+    shadow: Shadows | None = None
     hdri: Choice = "all"
     rotation_deg: Distribution = [0.0, 360.0]
     exposure_ev: Distribution = [-0.5, 0.5]
+    coloured: Share = 0.0
+    dim: Share = 0.0
+
+
+class Background(Frozen):
+    """What stands behind the subject.
+
+    kinds: weights, see `pipeline.spec.BackgroundSpec`. blur: radius of the disc that a point of a
+    painted place or of a photo is spread over, as a share of the picture's width; 0.012 at least
+    for places. photos: names in the folder of the user's.
+    """
+
+    kinds: dict[BackgroundKind, NonNegative] = {"world": 1.0}
+    blur: Distribution = [0.012, 0.06]
+    photos: Choice = "all"
+
+
+class Sensor(Frozen):
+    """Distributions of what a camera does to a picture; see `pipeline.spec.SensorSpec`.
+
+    white_balance: error of the gains of red and of blue, in stops. kernels: weights. jpeg: share of
+    pictures that are compressed, at `jpeg_quality`, a whole number.
+    """
+
+    vignette: Distribution = [0.0, 0.3]
+    fringe: Distribution = Normal(mean=0, std=0.0006, low=-0.0015, high=0.0015)
+    shot_noise: Distribution = [0.002, 0.03]
+    read_noise: Distribution = [0.0005, 0.008]
+    white_balance: Distribution = Normal(mean=0, std=0.1, low=-0.3, high=0.3)
+    contrast: Distribution = Normal(mean=0.1, std=0.15, low=-0.2, high=0.5)
+    sharpen: Distribution = [0.0, 0.8]
+    resize: Distribution = [0.5, 1.0]
+    kernels: dict[Kernel, NonNegative] = {"area": 1.0, "linear": 1.0, "cubic": 1.0, "lanczos": 1.0}
+    jpeg: Share = 0.8
+    jpeg_quality: Distribution = [60.0, 98.0]
 
 
 class Render(Frozen):
@@ -267,6 +327,16 @@ _PHYSICAL = {
     "gaze.pitch_deg": (-GAZE_PITCH_DEG, GAZE_PITCH_DEG),
     "light.rotation_deg": (0, 360),
     "light.exposure_ev": (-10, 10),
+    "background.blur": (0, 0.3),
+    "sensor.vignette": (0, 0.9),
+    "sensor.fringe": (-0.004, 0.004),
+    "sensor.shot_noise": (0, 0.2),
+    "sensor.read_noise": (0, 0.1),
+    "sensor.white_balance": (-1.5, 1.5),
+    "sensor.contrast": (-1, 1),
+    "sensor.sharpen": (0, 3),
+    "sensor.resize": (0.2, 1),
+    "sensor.jpeg_quality": (1, 100),
     "nose": (0, 3),
     "wear_by.slip_mm": (0, 25),
     "wear_by.roll_deg": (0, 15),
@@ -280,8 +350,9 @@ _PHYSICAL = {
 class Recipe(Frozen):
     """A validated scene.
 
-    pairs_per_portrait: so many samples in a row share head, expression, gaze, camera, light and
-    noise, and differ in glasses, nose and wear; what they share is rendered once.
+    pairs_per_portrait: so many samples in a row share head, expression, gaze, camera, light,
+    background, sensor and noise, and differ in glasses, nose and wear; what they share is rendered
+    once.
     design: samples are a plan of every combination of persons, expressions, glasses and nose
     positions, each once; see `pipeline.design`.
     """
@@ -298,6 +369,8 @@ class Recipe(Frozen):
     wear_by: WearBy = WearBy()
     camera: Camera = Camera()
     light: Light = Light()
+    background: Background = Background()
+    sensor: Sensor = Sensor()
     render: Render = Render()
     limits: WearLimits = WearLimits()
 

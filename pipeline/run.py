@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import store
+from pipeline.catalog.catalog import Catalog, open_catalog
 from pipeline.errors import EyeglassError
 from pipeline.recipe import Recipe
 
@@ -29,6 +30,11 @@ class AssetFolders:
     heads: Path | None = None
     glasses: Path | None = None
     hdri: Path | None = None
+    backgrounds: Path | None = None
+
+    def open(self) -> Catalog:
+        """What there is to draw from with these folders. Raises AssetError in one line."""
+        return open_catalog(**asdict(self))
 
     def as_text(self) -> dict[str, str | None]:
         """Absolute paths by kind: a dataset is continued and rendered again from anywhere."""

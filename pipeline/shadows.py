@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from pipeline.denoise import Denoiser
 from pipeline.pixels import (
+    REC709_LUMINANCE,
     Float32,
     Mask,
     bounding_box,
@@ -36,8 +37,6 @@ from pipeline.rendering import Coverage, Guides, Rendering
 #: 'glass' exceeds 12.75 of 255.
 LYU_LUMA = (0.3, 0.59, 0.11)
 LYU_THRESHOLD = 12.75
-#: Rec. 709 (ITU-R BT.709-6) luminance of linear RGB.
-REC709_LUMINANCE = (0.2126, 0.7152, 0.0722)
 #: Below this luminance, as shown, a ratio says nothing.
 MATTE_FLOOR = 1e-4
 #: What is lit is blurred by this before it divides, so that its noise brings no bias.

@@ -11,7 +11,14 @@ import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from pipeline.errors import RecipeError
 
@@ -65,11 +72,31 @@ NonNegative = Annotated[float, Field(allow_inf_nan=False, ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 
+#: What lights a face, see `pipeline.lighting`; and how the glasses' shadow is to come out.
+LightKind = Literal["world", "sun", "overcast", "window", "studio", "flash", "lamp", "screen"]
+LIGHT_KINDS: tuple[LightKind, ...] = get_args(LightKind)
+ShadowKind = Literal["none", "soft", "hard"]
+SHADOW_KINDS: tuple[ShadowKind, ...] = get_args(ShadowKind)
+#: What stands behind the subject, see `BackgroundSpec`.
+BackgroundKind = Literal["world", "plain", "gradient", "black", "room", "street", "park", "photo"]
+BACKGROUND_KINDS: tuple[BackgroundKind, ...] = get_args(BackgroundKind)
+#: How pictures are made smaller and larger again.
+Kernel = Literal["area", "linear", "cubic", "lanczos"]
+KERNELS: tuple[Kernel, ...] = get_args(Kernel)
+
 
 class Frozen(BaseModel):
     """Immutable, strict about unknown keys and kinds: the base of specs and recipes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _three(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+#: Linear Rec. 709, not below 0.
+Color = Annotated[tuple[NonNegative, NonNegative, NonNegative], BeforeValidator(_three)]
 
 
 class HeadSpec(Frozen):
@@ -141,18 +168,116 @@ class CameraSpec(Frozen):
     align: Align = "none"
 
 
-class LightSpec(Frozen):
-    """An HDR world, turned about the vertical; pixel values are multiplied by 2**exposure_ev."""
+class SkySpec(Frozen):
+    """A sky of `pipeline.catalog.sky` in place of an HDR file.
 
+    turbidity: of a clear sky (Preetham et al. 1999), 2 for very clear air to 10 for haze; None is
+    overcast. sun_azimuth_deg, sun_elevation_deg: where the sun of a clear sky stands, see
+    `LampSpec`.
+    """
+
+    turbidity: Annotated[Finite, Field(ge=1.7, le=10)] | None
+    sun_azimuth_deg: Annotated[Finite, Field(ge=-180, le=180)] = 0.0
+    sun_elevation_deg: Annotated[Finite, Field(ge=2, le=88)] = 45.0
+
+
+class LampSpec(Frozen):
+    """A lamp that shines at the face and is seen by the light it throws and reflected only.
+
+    azimuth_deg, elevation_deg: where it stands as seen from the face's centre, in the head's frame:
+    to the subject's left from straight ahead, and up. distance_mm: from there; None is the sun, a
+    disc `width_deg` wide at infinity. width_deg, height_deg: how large the face sees it, so how
+    soft its shadows are. color: linear Rec. 709, of luminance 1. strength: irradiance (luminance)
+    of a surface at the face's centre that faces the lamp, on the scale of the world.
+    """
+
+    role: Name
+    azimuth_deg: Annotated[Finite, Field(ge=-180, le=180)]
+    elevation_deg: Annotated[Finite, Field(ge=-90, le=90)]
+    distance_mm: Annotated[Finite, Field(ge=50, le=100_000)] | None
+    width_deg: Annotated[Finite, Field(gt=0, le=150)]
+    height_deg: Annotated[Finite, Field(gt=0, le=150)]
+    color: Color
+    strength: NonNegative
+
+
+class LightSpec(Frozen):
+    """What lights the picture; pixel values are multiplied by 2**exposure_ev.
+
+    The world is an HDR file turned about the vertical by `rotation_deg`, or `sky`, which is not
+    turned; its radiance is multiplied by `world_gain`. Lamps add to it. shadow: of which kind the
+    glasses' shadow was drawn to be, or None where that was left to the light.
+    """
+
+    kind: LightKind = "world"
+    shadow: ShadowKind | None = None
     hdri: Name
     sha256: Sha256
     rotation_deg: Annotated[int, Field(ge=0, le=359)]
+    world_gain: Annotated[Finite, Field(ge=0)] = 1.0
+    sky: SkySpec | None = None
+    lamps: Annotated[tuple[LampSpec, ...], Field(max_length=8)] = ()
     exposure_ev: Annotated[Finite, Field(ge=-30, le=30)]
+
+    @field_validator("lamps", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
 
     @property
     def gain(self) -> float:
         """What linear pixel values are multiplied by."""
         return float(2.0**self.exposure_ev)
+
+
+class BackgroundSpec(Frozen):
+    """What the camera sees behind the subject, itself and through lenses; it lights nothing.
+
+    kind: 'world' shows the world that lights, all others a flat picture far behind. colors: linear
+    Rec. 709, as it comes out once exposed: one of 'plain', top and bottom of 'gradient'. photo,
+    sha256: of a file of the user's. seed: of what is painted of a place ('room', 'street', 'park');
+    night: whether it is lit by its own lights. blur: radius of the disc that a point of a place or
+    photo is spread over, as a share of the picture's width; gain: what it is multiplied by.
+    """
+
+    kind: BackgroundKind = "world"
+    colors: Annotated[tuple[Color, ...], Field(max_length=2)] = ()
+    photo: Name | None = None
+    sha256: Sha256 | None = None
+    blur: Annotated[Finite, Field(ge=0, le=0.3)] = 0.0
+    gain: Annotated[Finite, Field(ge=0)] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    night: bool = False
+
+    @field_validator("colors", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class SensorSpec(Frozen):
+    """What a camera does to a clean picture, in the order of `pipeline.sensor`.
+
+    vignette: share of the light that the corners lose. fringe: by how much red is drawn larger than
+    green and blue smaller, at a corner, as a share of the picture's width. shot_noise: standard
+    deviation at 18% grey, as a share of white; it grows with the root of the light. read_noise:
+    what the dark has. seed: of the noise. red_gain, blue_gain: white balance. contrast: of the tone
+    curve, 0 for none. sharpen: share of what an unsharp mask finds. resize: the picture is made so
+    many times as large and back, with `kernel`. jpeg_quality: 1 to 100; None for none.
+    """
+
+    vignette: Annotated[Finite, Field(ge=0, le=0.9)]
+    fringe: Annotated[Finite, Field(ge=-0.004, le=0.004)]
+    shot_noise: Annotated[Finite, Field(ge=0, le=0.2)]
+    read_noise: Annotated[Finite, Field(ge=0, le=0.1)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    red_gain: Annotated[Finite, Field(ge=0.3, le=3)]
+    blue_gain: Annotated[Finite, Field(ge=0.3, le=3)]
+    contrast: Annotated[Finite, Field(ge=-1, le=1)]
+    sharpen: Annotated[Finite, Field(ge=0, le=3)]
+    resize: Annotated[Finite, Field(ge=0.2, le=1)]
+    kernel: Kernel
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None
 
 
 def once(names: Sequence[ExtraKey]) -> Any:
@@ -306,6 +431,8 @@ class SampleSpec(Frozen):
     wear: WearSpec = WearSpec()
     camera: CameraSpec
     light: LightSpec
+    background: BackgroundSpec = BackgroundSpec()
+    sensor: SensorSpec | None = None
     render: RenderSpec
 
     @property
@@ -314,9 +441,9 @@ class SampleSpec(Frozen):
         return sample_id(self.index)
 
     @property
-    def portrait(self) -> tuple[HeadSpec, CameraSpec, LightSpec, RenderSpec]:
+    def portrait(self) -> tuple[HeadSpec, CameraSpec, LightSpec, BackgroundSpec, RenderSpec]:
         """All that a picture without eyewear hangs on; samples where it is equal share it."""
-        return self.head, self.camera, self.light, self.render
+        return self.head, self.camera, self.light, self.background, self.render
 
 
 def sample_id(index: int) -> str:

@@ -46,6 +46,7 @@ from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.refraction import kitti_flow, refraction_flow
 from pipeline.rendering import Rendering
+from pipeline.shadowkind import face_of, shadow_on
 from pipeline.skin import SkinSurface
 from pipeline.spec import HeadSpec, SampleSpec, parse_spec
 from pipeline.store import encode_png, make_record, write_images, write_sample
@@ -110,8 +111,11 @@ class Worker:
             assert self.built is not None
             layers.show(self.built, "all")
             scene.save_blend(self.built, Path(job["blend"]))
-        labels = self._labels(spec, parts, images)
-        return {"record": make_record(spec, self._fit_record(worn, eyewear), labels, [])}
+        record = make_record(
+            spec, self._fit_record(worn, eyewear), self._labels(spec, parts, images), []
+        )
+        record["shadow"] = self._shadow(spec, images)
+        return {"record": record}
 
     def _make_sample(self, index: int) -> dict[str, Any]:
         spec, worn, eyewear, rejected = self._first_worn(index)
@@ -121,6 +125,7 @@ class Worker:
         images, rendering = self._images(spec, parts)
         labels = self._labels(spec, parts, images)
         record = make_record(spec, self._fit_record(worn, eyewear), labels, rejected)
+        record["shadow"] = self._shadow(spec, images)
         write_sample(self.out, record, images)
         verified = None
         if self.verify and self.built is not None:
@@ -131,9 +136,10 @@ class Worker:
         spec, worn, eyewear, rejected = self._first_worn(index)
         if not worn.accepted:
             return {"rejected": rejected}
-        path, head = self.catalog.light(spec.light).path, self._sitter(spec).head
         self._sitting = None
-        portrait = scene.build_portrait(spec, head, path, self.machine)
+        portrait = scene.build_portrait(
+            spec, self._sitter(spec).head, self.catalog.around(spec), self.machine
+        )
         passes = layers.trace_layer(scene.wear(portrait, posed_parts(eyewear, worn)), "all")
         color = layers.color_of(passes)
         if spec.render.denoise:
@@ -187,6 +193,11 @@ class Worker:
         view = view_of(spec.camera, sitter.head)
         return sample_labels(view, sitter.in_sight, parts, images["mask_full"])
 
+    def _shadow(self, spec: SampleSpec, images: Mapping[str, NDArray]) -> dict[str, Any]:
+        """What shadow the glasses throw, as it is recorded."""
+        face = face_of(spec.camera, self._sitter(spec).head, spec.render.size)
+        return shadow_on(face, images["mask_shadow"], images["shadow_matte"]).as_record()
+
     def _sitter(self, spec: SampleSpec) -> Sitter:
         """The head of a spec, kept until another is asked for."""
         if self._seated is None or self._seated.spec != spec.head:
@@ -200,9 +211,9 @@ class Worker:
         if sitting is None or sitting.portrait.spec.portrait != spec.portrait:
             # A portrait that broke off half-way is none.
             self._sitting = self.built = None
-            path = self.catalog.light(spec.light).path
             head = self._sitter(spec).head
-            portrait = scene.build_portrait(spec, head, path, self.machine)
+            around = self.catalog.around(spec)
+            portrait = scene.build_portrait(spec, head, around, self.machine)
             parsed = {"parsing_all", "parsing_face"} & set(spec.render.layers)
             classes = truth.parsing_face(portrait, head) if parsed else None
             sitting = Sitting(portrait, layers.render_face(portrait), classes)

@@ -184,7 +184,7 @@ def test_hair_before_a_lens_cuts_the_masks_there(worn_spec, catalog) -> None:
     curtain = Strands(
         ends, np.full(ends.shape[:2], 0.6, np.float32), np.zeros(len(x), np.float32), (0.1,) * 3
     )
-    path = catalog.light(spec.light).path
+    path = catalog.around(spec)
     seen = {}
     for name, hair in (("bare", {}), ("curtain", {"curtain": curtain})):
         bald = dataclasses.replace(head, hair=hair)

@@ -44,7 +44,7 @@ def worn(kind, worn_spec, catalog, size, **camera):
         }
     )
     head, eyewear = catalog.head(spec.head), catalog.eyewear(spec.glasses)
-    portrait = scene.build_portrait(spec, head, catalog.light(spec.light).path, TWO)
+    portrait = scene.build_portrait(spec, head, catalog.around(spec), TWO)
     return scene.wear(portrait, posed_parts(eyewear, fit(head, eyewear, spec.nose)))
 
 

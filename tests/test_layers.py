@@ -31,7 +31,7 @@ def seat(spec, catalog, machine=TWO):
     """A portrait, and the parts it is to wear."""
     head, eyewear = catalog.head(spec.head), catalog.eyewear(spec.glasses)
     parts = posed_parts(eyewear, fit(head, eyewear, spec.nose))
-    path = catalog.light(spec.light).path
+    path = catalog.around(spec)
     return scene.build_portrait(spec, head, path, machine), parts
 
 

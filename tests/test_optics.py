@@ -130,7 +130,7 @@ def with_spp(spec, spp):
 
 def rendered(spec, head, lens, catalog, color, reflects=True):
     """`all` of a lens before the plane, which shines in a colour, or each point in its own."""
-    portrait = scene.build_portrait(spec, head, catalog.light(spec.light).path, TWO)
+    portrait = scene.build_portrait(spec, head, catalog.around(spec), TWO)
     shader = shading.Shader("skin")
     shown = shader.attribute("rest")["Vector"] if color is None else color
     glow = shader.node("ShaderNodeEmission", {"Color": shown}).outputs[0]
@@ -280,7 +280,7 @@ def test_light_through_a_clear_lens_neither_vanishes_nor_grows(caustics, worn_sp
     grey = Material((0.5, 0.5, 0.5), roughness=1.0)
     near = replace(wall, vertices=wall.vertices - [0, 0, 8.0 - BEHIND], material=grey)
     portrait = scene.build_portrait(
-        spec, replace(head, surfaces={"skin": near}), catalog.light(spec.light).path, TWO
+        spec, replace(head, surfaces={"skin": near}), catalog.around(spec), TWO
     )
     portrait.scene.world = lenses._white_world()
     built = scene.wear(portrait, {"lens_left": flat_lens(0.0, "clear")})
@@ -308,7 +308,7 @@ def dressed(worn_spec, catalog):
     )  # fmt: skip
     head, eyewear = catalog.head(spec.head), catalog.eyewear(spec.glasses)
     parts = posed_parts(eyewear, fit(head, eyewear, spec.nose))
-    portrait = scene.build_portrait(spec, head, catalog.light(spec.light).path, TWO)
+    portrait = scene.build_portrait(spec, head, catalog.around(spec), TWO)
     face = layers.render_face(portrait)
     built = scene.wear(portrait, parts)
     rendering = lenses.render_extras(built, face, layers.render(built, face), spec)

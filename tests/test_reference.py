@@ -209,7 +209,7 @@ def test_the_scene_in_the_readme_is_valid_and_complete() -> None:
     data = yaml.safe_load(scene)
     check_names(parse_recipe(data, "README.md"), open_catalog(), "README.md")
     assert set(data) == set(Recipe.model_fields)
-    for key in ("people", "wear_by", "camera", "light", "render"):
+    for key in ("people", "wear_by", "camera", "light", "background", "sensor", "render"):
         field = Recipe.model_fields[key].annotation
         assert set(data[key]) == set(field.model_fields)  # type: ignore[union-attr]
 

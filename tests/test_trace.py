@@ -51,7 +51,7 @@ def test_pixels_traced_alone_are_those_of_the_whole_picture(kind, worn_spec, cat
     )
     spec = spec.model_copy(update={"camera": camera})
     portrait = scene.build_portrait(
-        spec, catalog.head(spec.head), catalog.light(spec.light).path, Machine(2, "CPU")
+        spec, catalog.head(spec.head), catalog.around(spec), Machine(2, "CPU")
     )
     rows, columns = np.indices((64, 64))
     wanted = {

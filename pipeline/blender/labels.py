@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.blender import shading
 from pipeline.blender.scene import BuiltScene, Portrait
 from pipeline.blender.trace import restart, trace
+from pipeline.blender.world import lamps_of
 from pipeline.geometry import LENS_PARTS, RGB, TEMPLE_PARTS, FloatArray
 from pipeline.pixels import Float32, Mask, UInt8, dilated
 from pipeline.rendering import Coverage
@@ -158,6 +159,7 @@ def flat(
     """
     scene = portrait.scene
     cycles = scene.cycles
+    picture = [*picture, *lamps_of(scene)]
     before = cycles.samples, cycles.pixel_filter_type, scene.world
 
     def show(objects: Sequence[bpy.types.Object]) -> None:

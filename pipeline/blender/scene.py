@@ -29,9 +29,10 @@ from pipeline.blender.frames import BLENDER_FROM_WORLD, METRES_PER_MM, turned_wo
 from pipeline.blender.meshes import add_copy, add_object, remove_objects
 from pipeline.blender.strands import add_strands
 from pipeline.blender.trace import add_screen, restart
-from pipeline.camera import SENSOR_MM, View, view_of
+from pipeline.blender.world import KEPT, add_lamps, add_world
+from pipeline.camera import SENSOR_MM, View, face_centre, view_of
+from pipeline.catalog.catalog import Surroundings
 from pipeline.catalog.finishes import is_dark
-from pipeline.catalog.light import light_map
 from pipeline.geometry import LENS_PARTS, FloatArray, Head, Material, Surface
 from pipeline.spec import SampleSpec
 
@@ -74,16 +75,17 @@ class BuiltScene:
     eyewear_triangles: NDArray[np.int64]
 
 
-def build_portrait(spec: SampleSpec, head: Head, hdri: Path, machine: Machine) -> Portrait:
-    """The scene of a portrait, without eyewear. hdri: file of the world."""
+def build_portrait(
+    spec: SampleSpec, head: Head, around: Surroundings, machine: Machine
+) -> Portrait:
+    """The scene of a portrait, without eyewear."""
     _clear()
     turn = turned_world(spec.light.rotation_deg)
     view = view_of(spec.camera, head)
     scene = _scene(spec, machine)
-    world = _world(hdri)
-    if scene.world != world:
-        scene.world = world
     _add_camera(scene, view, turn)
+    scene.world = add_world(spec, around, scene.camera)
+    add_lamps(scene, spec.light, face_centre(head.anchors), turn)
     shading.emission("label_black", (0.0, 0.0, 0.0))
     objects = {
         name: add_object(scene, name, surface, people.material(name, surface, head), turn)
@@ -171,64 +173,16 @@ def _eyewear_material(name: str, surface: Surface, caustics: bool) -> bpy.types.
 
 
 def _clear() -> None:
-    """Removes all but the HDR world and its image."""
+    """Removes all but the HDR world's images."""
     for scene in bpy.data.scenes:
+        scene.world = None
         for obj in list(scene.collection.all_objects):
             bpy.data.objects.remove(obj)
-    worlds = {world for world in bpy.data.worlds if world.name.startswith(_HDR_PREFIX)}
-    kept = {n.image for w in worlds for n in w.node_tree.nodes if n.type == "TEX_ENVIRONMENT"}
     data = [*bpy.data.objects, *bpy.data.meshes, *bpy.data.materials, *bpy.data.cameras]
-    data += [image for image in bpy.data.images if image not in kept]
+    data += [image for image in bpy.data.images if not image.name.startswith(KEPT)]
+    data += [*bpy.data.worlds]
     data += [*bpy.data.lights, *bpy.data.textures, *bpy.data.hair_curves]
     bpy.data.batch_remove(data)
-
-
-_HDR_PREFIX = "hdr:"
-
-
-def _world(hdri: Path) -> bpy.types.World:
-    """The world of an HDR file; only one is kept in memory."""
-    name = _HDR_PREFIX + hdri.name[-40:]
-    world = bpy.data.worlds.get(name)
-    if world is not None and world.get("path") == str(hdri):
-        return world
-    for old in [w for w in bpy.data.worlds if w.name.startswith(_HDR_PREFIX)]:
-        for image in {n.image for n in old.node_tree.nodes if n.type == "TEX_ENVIRONMENT"}:
-            bpy.data.images.remove(image)
-        bpy.data.worlds.remove(old)
-    world = bpy.data.worlds.new(name)
-    if world.node_tree is None:
-        world.use_nodes = True
-    nodes, links = world.node_tree.nodes, world.node_tree.links
-    nodes.clear()
-    image = bpy.data.images.load(str(hdri))
-    image.colorspace_settings.name = "Linear Rec.709"
-    light = shading.image_of(f"light:{hdri.name[-40:]}", light_map(hdri), linear=True)
-    path = nodes.new("ShaderNodeLightPath").outputs
-    seen = path["Is Camera Ray"]
-    for kind in ("Is Glossy Ray", "Is Transmission Ray"):
-        either = nodes.new("ShaderNodeMath")
-        either.operation = "MAXIMUM"
-        links.new(seen, either.inputs[0])
-        links.new(path[kind], either.inputs[1])
-        seen = either.outputs[0]
-    mix, output = nodes.new("ShaderNodeMixShader"), nodes.new("ShaderNodeOutputWorld")
-    links.new(seen, mix.inputs[0])
-    for socket, shown, interpolation in ((1, light, "Closest"), (2, image, "Linear")):
-        environment = nodes.new("ShaderNodeTexEnvironment")
-        environment.image, environment.interpolation = shown, interpolation
-        background = nodes.new("ShaderNodeBackground")
-        links.new(environment.outputs["Color"], background.inputs["Color"])
-        links.new(background.outputs[0], mix.inputs[socket])
-    links.new(mix.outputs[0], output.inputs["Surface"])
-    # As light, each pixel of the map shines evenly, so an importance map of the same size is
-    # exact: as little noise as from Blender's own choice of size, in a fraction of the time, which
-    # each start of Cycles costs.
-    world.cycles.sampling_method = "MANUAL"
-    world.cycles.sample_map_resolution = max(light.size[0], 64)
-    # Last: a world without it is one that was not finished.
-    world["path"] = str(hdri)
-    return world
 
 
 def _scene(spec: SampleSpec, machine: Machine) -> bpy.types.Scene:

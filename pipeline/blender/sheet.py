@@ -22,7 +22,7 @@ from pipeline.blender import layers, scene
 from pipeline.blender.device import Machine
 from pipeline.blender.scene import Portrait
 from pipeline.camera import FACE_CENTRE_BELOW_NOSE_MM
-from pipeline.catalog.catalog import open_catalog
+from pipeline.catalog.catalog import Surroundings, open_catalog
 from pipeline.denoise import Denoiser
 from pipeline.geometry import Anchors, Eyewear, Head, Material, Surface
 from pipeline.pixels import Float32, UInt8, srgb_from_linear, to_uint8
@@ -50,7 +50,8 @@ def render_looks(
     catalog = open_catalog(None, glasses, None)
     light = catalog.lights.get("studio") or next(iter(catalog.lights.values()))
     spec = _spec(light.name, width)
-    portrait = scene.build_portrait(spec, _paper(), light.path, Machine(threads, "CPU"))
+    around = Surroundings(light.path)
+    portrait = scene.build_portrait(spec, _paper(), around, Machine(threads, "CPU"))
     denoiser = Denoiser(threads)
     for name, choice in looks:
         yield encode_png(_picture(portrait, catalog.glasses[name].build(choice), denoiser))
@@ -61,9 +62,8 @@ def render_people(hdri: Path | None, specs: list[SampleSpec], threads: int) -> I
     catalog = open_catalog(None, None, hdri)
     denoiser = Denoiser(threads)
     for spec in specs:
-        light = catalog.light(spec.light)
         head = catalog.head(spec.head)
-        portrait = scene.build_portrait(spec, head, light.path, Machine(threads, "CPU"))
+        portrait = scene.build_portrait(spec, head, catalog.around(spec), Machine(threads, "CPU"))
         face = layers.render_face(portrait)
         yield encode_png(_exposed(denoiser.denoise(face.color, face.guides), spec))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,9 +19,12 @@ import numpy as np
 from pipeline.catalog.data import MESH_SUFFIXES, data_path
 from pipeline.catalog.light import SUFFIXES as HDR_SUFFIXES
 from pipeline.catalog.light import Light, built_in_lights, check_hdr
+from pipeline.catalog.photos import SUFFIXES as PHOTO_SUFFIXES
+from pipeline.catalog.photos import Photo, check_photo
+from pipeline.catalog.sky import SKY_NAME, SKY_SHA256
 from pipeline.errors import AssetError
 from pipeline.geometry import Eyewear, Head
-from pipeline.spec import GlassesSpec, HeadSpec, LightSpec, WearMode
+from pipeline.spec import GlassesSpec, HeadSpec, LightSpec, SampleSpec, WearMode
 
 OWN_LICENCE = "CC0-1.0"
 USER_LICENCE = "the user's own"
@@ -126,12 +129,21 @@ class UserHeads:
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """Files around a portrait: of the HDR world, None under a sky; of the photo behind, if any."""
+
+    hdri: Path | None = None
+    photo: Path | None = None
+
+
+@dataclass(frozen=True)
 class Catalog:
-    """Heads, eyewear and lights, the latter two sorted by name."""
+    """Heads, eyewear, lights and photos for backgrounds, all but the heads sorted by name."""
 
     heads: Persons | UserHeads
     glasses: Mapping[str, Glasses]
     lights: Mapping[str, Light]
+    photos: Mapping[str, Photo] = field(default_factory=dict)
 
     def head(self, spec: HeadSpec) -> Head:
         """The head of a spec. Raises AssetError if it is absent or has changed."""
@@ -146,10 +158,26 @@ class Catalog:
         return entry.build(spec.choice)
 
     def light(self, spec: LightSpec) -> Light:
-        """The world of a spec. Raises AssetError if it is absent or has changed."""
+        """The HDR world of a spec. Raises AssetError if it is absent or has changed."""
         entry = _named("light", spec.hdri, self.lights)
         _same(spec.hdri, spec.sha256, entry.sha256)
         return entry
+
+    def around(self, spec: SampleSpec) -> Surroundings:
+        """The files that light a sample and stand behind it.
+
+        Raises AssetError if one is absent or has changed.
+        """
+        hdri = photo = None
+        if spec.light.sky is None:
+            hdri = self.light(spec.light).path
+        else:
+            _same(SKY_NAME, spec.light.sha256, SKY_SHA256)
+        if spec.background.photo is not None:
+            entry = _named("photo", spec.background.photo, self.photos)
+            _same(entry.name, spec.background.sha256 or "none", entry.sha256)
+            photo = entry.path
+        return Surroundings(hdri, photo)
 
     def listing(self) -> list[tuple[str, str, str]]:
         """(kind, name, licence) of everything, for people to read."""
@@ -159,13 +187,17 @@ class Catalog:
             rows = [("head", name, self.heads.licence) for name in self.heads.files]
         rows += [("expression", name, self.heads.licence) for name in self.heads.expressions()]
         rows += [("glasses", entry.name, entry.licence) for entry in self.glasses.values()]
-        return rows + [("light", entry.name, entry.licence) for entry in self.lights.values()]
+        rows += [("light", entry.name, entry.licence) for entry in self.lights.values()]
+        return rows + [("photo", entry.name, entry.licence) for entry in self.photos.values()]
 
 
 def open_catalog(
-    heads: Path | None = None, glasses: Path | None = None, hdri: Path | None = None
+    heads: Path | None = None,
+    glasses: Path | None = None,
+    hdri: Path | None = None,
+    backgrounds: Path | None = None,
 ) -> Catalog:
-    """The built-in catalogue, or the user's folders in place of a kind.
+    """The built-in catalogue, or the user's folders in place of a kind; photos are the user's only.
 
     Every mesh and image of the user's is loaded once here, so that what is wrong with one is
     said before anything is rendered. Raises AssetError in one line.
@@ -178,6 +210,7 @@ def open_catalog(
             USER_LICENCE if hdri else BLENDER_LICENCE,
             check=hdri is not None,
         ),
+        photos=_photos(backgrounds) if backgrounds else {},
     )
 
 
@@ -243,6 +276,13 @@ def _lights(files: Mapping[str, Path], licence: str, check: bool) -> dict[str, L
         for path in files.values():
             check_hdr(path)
     return {name: Light(name, path, _sha256(path), licence) for name, path in files.items()}
+
+
+def _photos(folder: Path) -> dict[str, Photo]:
+    files = _files_in(folder, PHOTO_SUFFIXES, "photos")
+    for path in files.values():
+        check_photo(path)
+    return {name: Photo(name, path, _sha256(path), USER_LICENCE) for name, path in files.items()}
 
 
 @lru_cache(maxsize=32)

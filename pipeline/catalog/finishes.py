@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.geometry import RGB, Material
-from pipeline.shadows import REC709_LUMINANCE
+from pipeline.pixels import REC709_LUMINANCE
 
 Look = Literal["", "gradient", "two_tone", "tortoise"]
 

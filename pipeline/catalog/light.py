@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,15 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import AssetError
+from pipeline.pixels import REC709_LUMINANCE
 
 SUFFIXES = (".hdr", ".exr")
 #: A face of middle reflectance (0.35) is exposed to this linear value; 0.30 is 149 of 255 in sRGB.
 TARGET_FACE_VALUE = 0.30
 MIDDLE_REFLECTANCE = 0.35
+#: Where light is metered: the front of the face and its cheeks, towards the subject's left.
+FACE_YAWS_DEG = (0.0, -60.0, 60.0)
 _SMALL = (64, 32)
 #: As light, a world is at most so wide: a pixel is then 0.7 degrees, little more than the sun.
 LIGHT_MAP_PX = 512
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+_LUMINANCE = np.array(REC709_LUMINANCE)
 #: The sun on a linear scale where a room is about 1 stays below the latter.
 _DIMMEST, _BRIGHTEST = 1e-6, 1e8
 
@@ -35,17 +39,25 @@ class Light:
     licence: str
 
     def exposure_ev(self, rotation_deg: float) -> float:
-        """Stops that bring a face of middle reflectance to the middle tone.
+        """`exposure_of` a face in this world, turned by `rotation_deg` as in `LightSpec`."""
+        return exposure_of(self.face_irradiances(rotation_deg))
 
-        The world is turned by `rotation_deg`, as in `LightSpec`. Metered half on the front of the
-        face and half on its brighter cheek, so that a sun from the side does not burn it out.
-        Lambert: radiance = reflectance * irradiance / pi.
-        """
+    def face_irradiances(self, rotation_deg: float) -> list[float]:
+        """Irradiance (luminance) of a face turned by `FACE_YAWS_DEG`, in the world turned so."""
         world = _small_map(self.path)
-        front, *cheeks = (face_irradiance(world, rotation_deg, yaw) for yaw in (0.0, -60.0, 60.0))
-        irradiance = (front + max(front, *cheeks)) / 2
-        radiance = MIDDLE_REFLECTANCE * max(irradiance, 1e-6) / np.pi
-        return float(np.log2(TARGET_FACE_VALUE / radiance))
+        return [face_irradiance(world, rotation_deg, yaw) for yaw in FACE_YAWS_DEG]
+
+
+def exposure_of(irradiances: Sequence[float]) -> float:
+    """Stops that bring a face of middle reflectance to the middle tone.
+
+    irradiances: of the face turned by `FACE_YAWS_DEG`. Metered half on the front of the face and
+    half on its brighter cheek, so that a sun from the side does not burn it out. Lambert:
+    radiance = reflectance * irradiance / pi.
+    """
+    irradiance = (irradiances[0] + max(irradiances)) / 2
+    radiance = MIDDLE_REFLECTANCE * max(irradiance, 1e-6) / np.pi
+    return float(np.log2(TARGET_FACE_VALUE / radiance))
 
 
 def face_irradiance(world: NDArray[np.float32], rotation_deg: float, yaw_deg: float = 0.0) -> float:

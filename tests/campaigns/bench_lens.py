@@ -21,7 +21,7 @@ POWER_D, MOST = -6.0, 1.25
 def seconds(spec, catalog, machine: Machine) -> float:
     """Of tracing `all` in its border, once everything is in place."""
     head, eyewear = catalog.head(spec.head), catalog.eyewear(spec.glasses)
-    portrait = scene.build_portrait(spec, head, catalog.light(spec.light).path, machine)
+    portrait = scene.build_portrait(spec, head, catalog.around(spec), machine)
     face = layers.render_face(portrait)
     built = scene.wear(portrait, posed_parts(eyewear, fit(head, eyewear, spec.nose)))
     border = layers.render(built, face).border

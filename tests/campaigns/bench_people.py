@@ -32,7 +32,7 @@ def seconds(spec: SampleSpec, head: Head, catalog: Catalog, machine: Machine) ->
     # The fit sees neither hair nor clothes: it is the same work for both.
     worn = fit(head, eyewear, spec.nose, wear=spec.wear)
     start = time.process_time()
-    portrait = scene.build_portrait(spec, head, catalog.light(spec.light).path, machine)
+    portrait = scene.build_portrait(spec, head, catalog.around(spec), machine)
     face = layers.render_face(portrait)
     layers.render(scene.wear(portrait, posed_parts(eyewear, worn)), face)
     return time.process_time() - start

@@ -15,11 +15,11 @@ from pipeline.denoise import Denoiser
 from pipeline.finish import finish
 from pipeline.fit import fit, posed_parts
 from pipeline.geometry import resized
-from pipeline.pixels import Mask, differing, dilated, srgb_from_linear
+from pipeline.pixels import REC709_LUMINANCE, Mask, differing, dilated, srgb_from_linear
 from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.rendering import Rendering
-from pipeline.shadows import LYU_LUMA, LYU_THRESHOLD, MATTE_FLOOR, REC709_LUMINANCE
+from pipeline.shadows import LYU_LUMA, LYU_THRESHOLD, MATTE_FLOOR
 from pipeline.spec import LAYERS, SampleSpec
 
 SIZE, SCENES = 128, 6
@@ -57,7 +57,7 @@ def worn_samples(recipe: Recipe, catalog: Catalog):
             worn = fit(head, eyewear, spec.nose, wear=spec.wear)
             if worn.accepted:
                 portrait = scene.build_portrait(
-                    spec, head, catalog.light(spec.light).path, MACHINE
+                    spec, head, catalog.around(spec), MACHINE
                 )
                 face = layers.render_face(portrait)
                 built = scene.wear(portrait, posed_parts(eyewear, worn))
