@@ -25,8 +25,7 @@ from pipeline.export.forms import Form, Item, Options, Sink, encode_jpeg
 from pipeline.export.lyu import lens_openings_only, shadow_by_luma
 from pipeline.export.samples import Sample
 from pipeline.export.staging import Staging
-from pipeline.pixels import Float32, Mask, UInt8, bounding_box
-from pipeline.pixels import REC709_LUMINANCE
+from pipeline.pixels import REC709_LUMINANCE, Float32, Mask, UInt8, bounding_box
 from pipeline.store import encode_png
 
 NAME = "glasses-detector"
