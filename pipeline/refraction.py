@@ -52,14 +52,14 @@ def refraction_flow(
     for name, lens in lenses.items():
         worn = [frame, *(other for key, other in lenses.items() if key != name)]
         start = np.broadcast_to(eye, directions.shape)
-        reach, normal = lens.hit(start, directions)
+        reach, normals = lens.hit(start, directions)
         before = np.min([other.hit(start, directions)[0] for other in (skin, *worn)], axis=0)
         through = np.flatnonzero(reach < before)
         ior = glass[name].ior
+        met: FloatArray = start + directions * reach[:, None]
         points, ways, ok = _through(
-            lens, ior, (start + directions * reach[:, None])[through], directions[through],
-            normal[through],
-        )  # fmt: skip
+            lens, ior, met[through], directions[through], normals[through]
+        )
         seen = _seen_point(points, ways, skin, worn)
         found = ok & np.isfinite(seen).all(axis=1)
         found[found] = _in_sight(eye, seen[found], skin)
