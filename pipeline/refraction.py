@@ -51,15 +51,15 @@ def refraction_flow(
     skin = Solid(list(head.surfaces.values()))
     for name, lens in lenses.items():
         worn = [frame, *(other for key, other in lenses.items() if key != name)]
-        start = np.broadcast_to(eye, directions.shape)
+        start: FloatArray = np.broadcast_to(eye, directions.shape)
         reach, normals = lens.hit(start, directions)
         before = np.min([other.hit(start, directions)[0] for other in (skin, *worn)], axis=0)
         through = np.flatnonzero(reach < before)
         ior = glass[name].ior
-        met: FloatArray = start + directions * reach[:, None]
         points, ways, ok = _through(
-            lens, ior, met[through], directions[through], normals[through]
-        )
+            lens, ior, (start + directions * reach[:, None])[through], directions[through],
+            normals[through],
+        )  # fmt: skip
         seen = _seen_point(points, ways, skin, worn)
         found = ok & np.isfinite(seen).all(axis=1)
         found[found] = _in_sight(eye, seen[found], skin)
