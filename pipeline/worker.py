@@ -1,25 +1,18 @@
 """The child process that renders: the only one that loads Blender.
 
-It reads one JSON line a job from standard input and answers each with one JSON line on the file
-descriptor named by its first argument. Blender writes to standard output whenever it likes, so
-that is no place for answers.
-
-First line: the settings (recipe, assets, seed, out, threads, device, verify). Then jobs:
+It speaks the language of `pipeline.serving`. Jobs:
 {"index": i}                                 draw, fit, render and store sample i
+{"index": i, "spec": {...}}                  the same; this spec stands in for the first draw
 {"spec": {...}, "dest": DIR, "blend": FILE}  render one spec into DIR
-Answers: {"ready": true} to the settings; then {"record": {...}}, with "verified": {...} if that
-was asked for, {"rejected": [...]} when no attempt can be worn, or {"error": text, "user": true if
-it is the user's to mend}.
+Answers: {"record": {...}}, with "verified": {...} if that was asked for, or {"rejected": [...]}
+when no attempt can be worn. As a sample begins and whenever it is drawn again,
+{"progress": {"spec": {...}}}.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import math
-import os
-import sys
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +26,6 @@ from pipeline.blender.scene import BuiltScene, Portrait
 from pipeline.blender.verify import verify_layers
 from pipeline.catalog.catalog import Catalog, open_catalog
 from pipeline.denoise import Denoiser
-from pipeline.errors import EyeglassError
 from pipeline.finish import finish
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import Eyewear, Head, Surface, resized
@@ -41,6 +33,7 @@ from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.refraction import kitti_flow, refraction_flow
 from pipeline.rendering import Rendering
+from pipeline.serving import Tell, serve
 from pipeline.skin import SkinSurface
 from pipeline.spec import HeadSpec, SampleSpec, parse_spec
 from pipeline.store import make_record, write_images, write_sample
@@ -64,15 +57,25 @@ class Sitting:
 
 
 class Worker:
-    """Settings and catalogue of one child process; `built` is the scene of its last sample."""
+    """Settings and catalogue of one child process; `built` is the scene of its last sample.
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    tell: is given what is to be said while a job goes on.
+    """
+
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        tell: Tell = lambda answer: None,
+    ) -> None:
+        self._tell = tell
         paths = {kind: path and Path(path) for kind, path in settings["assets"].items()}
         self.catalog: Catalog = open_catalog(**paths)
         self.recipe: Recipe = parse_recipe(settings["recipe"], "recipe")
         self.seed: int = settings["seed"]
         self.out = Path(settings["out"])
-        self.machine = device.select(settings["device"], settings["threads"])
+        self.scratch = Path(settings["scratch"])
+        self.machine = device.select(settings["device"], settings["threads"], settings["gpu"])
+        device.refuse_scripts()
         self.verify: bool = settings["verify"]
         self.denoiser = Denoiser(settings["threads"])
         self._seated: Sitter | None = None
@@ -80,6 +83,10 @@ class Worker:
         self.built: BuiltScene | None = None
         # What is alive by now stays, and need not be looked at again by each collection.
         gc.freeze()
+
+    def ready(self) -> dict[str, Any]:
+        """What is told of a worker that can begin."""
+        return {"gpus": self.machine.gpus}
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """The answer to a job; see the module's docstring for both."""
@@ -91,7 +98,8 @@ class Worker:
 
     def _answer(self, job: dict[str, Any]) -> dict[str, Any]:
         if "index" in job:
-            return self._make_sample(job["index"])
+            planned = job.get("spec") and parse_spec(job["spec"], "spec")
+            return self._make_sample(job["index"], planned)
         spec = parse_spec(job["spec"], "spec")
         worn, eyewear = self._fit(spec)
         images, _ = self._images(spec, posed_parts(eyewear, worn))
@@ -102,15 +110,16 @@ class Worker:
             scene.save_blend(self.built, Path(job["blend"]))
         return {"record": make_record(spec, self._fit_record(worn, eyewear), [])}
 
-    def _make_sample(self, index: int) -> dict[str, Any]:
+    def _make_sample(self, index: int, planned: SampleSpec | None) -> dict[str, Any]:
         rejected: list[dict[str, Any]] = []
         for attempt in range(MAX_ATTEMPTS):
-            spec = draw(self.recipe, self.catalog, self.seed, index, attempt)
+            spec = self._draw(index, attempt, planned)
+            self._tell({"progress": {"spec": spec.model_dump(mode="json")}})
             worn, eyewear = self._fit(spec)
             if worn.accepted:
                 record = make_record(spec, self._fit_record(worn, eyewear), rejected)
                 images, rendering = self._images(spec, posed_parts(eyewear, worn))
-                write_sample(self.out, record, images)
+                write_sample(self.out, record, images, self.scratch)
                 verified = None
                 if self.verify and self.built is not None:
                     verified = verify_layers(self.built, rendering)
@@ -125,6 +134,16 @@ class Worker:
                 }
             )
         return {"rejected": rejected}
+
+    def _draw(self, index: int, attempt: int, planned: SampleSpec | None) -> SampleSpec:
+        """The spec of an attempt; of a planned one all stays but what a rejection changes."""
+        if planned is not None and attempt == 0:
+            return planned
+        drawn = draw(self.recipe, self.catalog, self.seed, index, attempt)
+        if planned is None:
+            return drawn
+        changes = {name: getattr(drawn, name) for name in ("attempt", "glasses", "nose", "wear")}
+        return planned.model_copy(update=changes)
 
     def _fit(self, spec: SampleSpec) -> tuple[Fit, Eyewear]:
         sitter, limits = self._sitter(spec), self.recipe.limits.of(spec.wear.mode)
@@ -179,36 +198,5 @@ class Worker:
         return images, rendering
 
 
-def main() -> None:
-    """Serves jobs until standard input ends."""
-    answers = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
-    worker: Worker | None = None
-    for line in sys.stdin:
-        _forget_log()
-        try:
-            message = json.loads(line)
-            if worker is None:
-                worker = Worker(message)
-                answer: dict[str, Any] = {"ready": True}
-            else:
-                answer = worker.run(message)
-        except EyeglassError as error:
-            answer = {"error": str(error), "user": True}
-        except Exception:
-            answer = {"error": traceback.format_exc(), "user": False}
-        print(json.dumps(answer), file=answers, flush=True)
-    # Blender's module may crash while the interpreter tears it down.
-    os._exit(0)
-
-
-def _forget_log() -> None:
-    """Keeps what Blender printed about the last job only; a log of weeks would fill the disk."""
-    sys.stdout.flush()
-    try:
-        os.ftruncate(1, 0)
-    except OSError:
-        return  # not a file: somebody is looking on
-
-
 if __name__ == "__main__":
-    main()
+    serve(Worker)

@@ -41,11 +41,17 @@ class Light:
         face and half on its brighter cheek, so that a sun from the side does not burn it out.
         Lambert: radiance = reflectance * irradiance / pi.
         """
-        world = _small_map(self.path)
-        front, *cheeks = (face_irradiance(world, rotation_deg, yaw) for yaw in (0.0, -60.0, 60.0))
-        irradiance = (front + max(front, *cheeks)) / 2
-        radiance = MIDDLE_REFLECTANCE * max(irradiance, 1e-6) / np.pi
-        return float(np.log2(TARGET_FACE_VALUE / radiance))
+        return _exposure_ev(self.path, rotation_deg)
+
+
+@lru_cache(maxsize=2**13)
+def _exposure_ev(path: Path, rotation_deg: float) -> float:
+    """Recipes turn worlds by whole degrees, so a plan meets the same again and again."""
+    world = _small_map(path)
+    front, *cheeks = (face_irradiance(world, rotation_deg, yaw) for yaw in (0.0, -60.0, 60.0))
+    irradiance = (front + max(front, *cheeks)) / 2
+    radiance = MIDDLE_REFLECTANCE * max(irradiance, 1e-6) / np.pi
+    return float(np.log2(TARGET_FACE_VALUE / radiance))
 
 
 def face_irradiance(world: NDArray[np.float32], rotation_deg: float, yaw_deg: float = 0.0) -> float:
