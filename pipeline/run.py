@@ -22,8 +22,8 @@ from pipeline.store import sample_folder, sync_sample
 
 #: After so many samples, their size on the disk tells more than the estimate.
 _WEIGHED = 16
-#: So many samples may be on their way to the disk.
-_PENDING = 64
+#: So many samples may be on their way to the disk, and so many are brought there at a time.
+_PENDING, _SYNCING = 64, 4
 #: A disk that takes longer for one of them is not waited for when a run is interrupted.
 _PATIENCE_S = 2.0
 
@@ -133,7 +133,7 @@ class _Keeper:
         self._of = of
         self._weights: list[int] = []
         # A sample is in the index when it would outlast a power cut; nobody waits for that.
-        self._syncing = ThreadPoolExecutor(1)
+        self._syncing = ThreadPoolExecutor(_SYNCING)
         self._pending: deque[tuple[Future[None], int, dict[str, Any]]] = deque()
 
     def totals(self) -> Totals:

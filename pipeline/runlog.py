@@ -101,6 +101,8 @@ class Status:
 
 def shown_time(time: timedelta) -> str:
     """A span of time for people, in the two units that matter."""
+    if time.total_seconds() < 120:
+        return f"{time.total_seconds():.0f} s"
     minutes = int(time.total_seconds() / 60 + 0.5)
     if minutes < 60:
         return f"{minutes} min"
