@@ -18,6 +18,7 @@ from tqdm import tqdm
 from pipeline import store
 from pipeline.errors import DatasetError
 from pipeline.examine import Examined, Fault, examine
+from pipeline.journal import writing
 from pipeline.parallel import in_order
 from pipeline.spec import sample_id
 from pipeline.yamlfile import one_line
@@ -53,7 +54,7 @@ def check_dataset(root: Path, fix: bool, processes: int) -> int:
     store.read_description(root)
     if fix and not os.access(root, os.W_OK | os.X_OK):
         raise DatasetError(f"{root}: cannot be written, which --fix needs")
-    with store.writing(root) if fix else contextlib.nullcontext():
+    with writing(root) if fix else contextlib.nullcontext():
         lines, unlisted, faults = _find(root)
         tally = _Tally()
         for found in _examined(root, lines, unlisted, processes):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from pipeline import __version__
 from pipeline.errors import EyeglassError
@@ -27,12 +28,22 @@ class _Path(click.Path):
         return Path(os.path.abspath(str(super().convert(value, param, ctx))))
 
 
+class _Shard(click.ParamType):
+    """I/N: two numbers with 1 <= I <= N."""
+
+    name = "shard"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        number, slash, of = str(value).partition("/")
+        if slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) <= 10**6:
+            return int(number), int(of)
+        self.fail(f"I/N with 1 <= I <= N is expected, such as 1/8, got {value!r}", param, ctx)
+
+
 _PATH = _Path()
 #: A mesh's sidecar lies beside it, even where the mesh is a link.
 _MESH = _Path(resolve=False)
 _EXAMPLE = "\b\nExample:\n  "
-#: Workers of one thread are faster than one of many (`make bench`), but each needs up to 1.2 GB.
-_MOST_WORKERS = 8
 #: Those of `pipeline.spec.WEAR_MODES`, which takes longer to import than `--help` may.
 _WEARS = ("worn", "slipped", "askew", "pushed_up", "undersized", "oversized")
 #: Those of `pipeline.export.command.FORMS` and of `pipeline.spec.SPLITS`.
@@ -43,12 +54,20 @@ _DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
 
 def main() -> None:
     """Entry point. A user's mistake is one line on standard error and exit status 2."""
+    guarded(lambda: commands.main(standalone_mode=False))
+
+
+def guarded(action: Callable[[], object]) -> NoReturn:
+    """Runs an action and exits: with the status it returns, or with a line for what it raises.
+
+    SIGINT and SIGTERM interrupt it, which ends in status 130; a second one ends it at once.
+    """
     # OpenCV prints what it thinks of a broken file; we say it in one line.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, _interrupt)
     try:
-        status = commands.main(standalone_mode=False)
+        status = action()
     except click.exceptions.Abort:
         _leave(130, "Interrupted.")
     except click.exceptions.NoArgsIsHelpError as error:
@@ -70,6 +89,16 @@ def main() -> None:
         sys.exit(status if isinstance(status, int) else 0)
 
 
+def _interrupt(number: int, frame: object) -> NoReturn:
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, _leave_at_once)
+    raise KeyboardInterrupt
+
+
+def _leave_at_once(number: int, frame: object) -> NoReturn:
+    os._exit(130)
+
+
 def _leave(status: int, message: str) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(status)
@@ -89,6 +118,24 @@ def _asset_options(command: Callable[..., Any]) -> Callable[..., Any]:
             f"--{name}", type=_PATH, metavar="DIR",
             help=f"Folder of {what}, in place of the built-in ones.",
         )(command)  # fmt: skip
+    return command
+
+
+def _render_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--denoise/--no-denoise", default=None, help="Denoise the RGB layers."),
+        click.option("--spp", type=click.IntRange(1, 65536), help="Samples per pixel."),
+        click.option("--size", type=click.IntRange(16, 8192), help="Width and height in pixels."),
+        click.option(
+            "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
+            help="The same seed draws the same samples.",
+        ),
+        click.option(
+            "--scene", default="portrait", show_default=True, metavar="NAME|FILE",
+            help="A scene's name or a recipe of your own.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
     return command
 
 
@@ -125,23 +172,27 @@ def commands() -> None:
     "--out", type=_PATH, required=True, metavar="DIR",
     help="Folder of the dataset: new, empty, or of the same run, which then goes on.",
 )  # fmt: skip
+@_render_options
 @click.option(
-    "--scene", default="portrait", show_default=True, metavar="NAME|FILE",
-    help="A scene's name or a recipe of your own.",
+    "--plan", type=_PATH, metavar="FILE",
+    help="Make the samples of a plan, in place of --count, --scene, --seed and how to render.",
 )  # fmt: skip
 @click.option(
-    "--seed",
-    type=click.IntRange(0, 2**63 - 1),
-    default=0,
-    show_default=True,
-    help="The same seed draws the same samples.",
-)
-@click.option("--size", type=click.IntRange(16, 8192), help="Width and height in pixels.")
-@click.option("--spp", type=click.IntRange(1, 65536), help="Samples per pixel.")
-@click.option("--denoise/--no-denoise", default=None, help="Denoise the RGB layers.")
+    "--shard", type=_Shard(), metavar="I/N",
+    help="Make the I-th of N parts only, from 1/N to N/N; `eyeglass merge` joins them.",
+)  # fmt: skip
 @click.option(
     "--workers", type=click.IntRange(1, 1024), metavar="N",
-    help="Processes that render at the same time  [default: one a core, up to 8]",
+    help="Processes that render at the same time  "
+    "[default: one a core, up to 8, or one a GPU; with Ray, what the cluster holds]",
+)  # fmt: skip
+@click.option(
+    "--engine", type=click.Choice(("local", "ray")), default="local", show_default=True,
+    help="Run on this machine or on a Ray cluster.",
+)  # fmt: skip
+@click.option(
+    "--address", metavar="HOST:PORT",
+    help="Of the Ray cluster  [default: the one this machine belongs to, or else one of its own]",
 )  # fmt: skip
 @click.option(
     "--verify-layers", is_flag=True,
@@ -149,7 +200,9 @@ def commands() -> None:
 )  # fmt: skip
 @_machine_options
 @_asset_options
+@click.pass_context
 def generate(
+    context: click.Context,
     count: int | None,
     out: Path,
     scene: str,
@@ -157,7 +210,11 @@ def generate(
     size: int | None,
     spp: int | None,
     denoise: bool | None,
+    plan: Path | None,
+    shard: tuple[int, int] | None,
     workers: int | None,
+    engine: str,
+    address: str | None,
     verify_layers: bool,
     threads: int | None,
     device: str,
@@ -168,25 +225,33 @@ def generate(
 ) -> int:
     """Make a dataset of COUNT samples in DIR.
 
-    The same command continues a run that was interrupted; a larger COUNT extends it.
+    The same command continues a run that was interrupted; a larger COUNT extends it. `eyeglass
+    status DIR` tells from elsewhere how far it is.
     """
+    _check_plan_alone(context, plan)
+    if address is not None and engine != "ray":
+        raise click.UsageError("--address is that of a Ray cluster: give --engine ray too")
     from pipeline import generation
-    from pipeline.run import AssetFolders
+    from pipeline.jobs import AssetFolders
+    from pipeline.shards import WHOLE, Shard
 
     folders = AssetFolders(heads, glasses, hdri, backgrounds)
-    count = count or generation.whole_count(scene, folders)
-    workers = workers or min(_cores(), _MOST_WORKERS, count)
+    if plan is None and count is None:
+        count = generation.whole_count(scene, folders)
     request = generation.Request(
-        count=count,
         out=out,
+        count=count or 0,
         scene=scene,
         seed=seed,
         render={"size": size, "spp": spp, "denoise": denoise},
+        plan=plan,
         assets=folders,
         workers=workers,
-        threads=threads or _threads_each(workers),
+        threads=threads,
         device=device,
         verify=verify_layers,
+        shard=Shard(*shard) if shard else WHOLE,
+        address=(address or "auto") if engine == "ray" else None,
     )
     try:
         return generation.generate_dataset(request)
@@ -234,12 +299,89 @@ def preview(
     Captions tell how each pair fits, and what was rejected and why.
     """
     from pipeline import preview as sheet
-    from pipeline.run import AssetFolders
+    from pipeline.generation import MOST_WORKERS
+    from pipeline.jobs import AssetFolders, cores
 
-    workers = min(_cores(), _MOST_WORKERS, sheet.THUMBNAILS)
+    workers = min(cores(), MOST_WORKERS, sheet.THUMBNAILS)
     folders = AssetFolders(heads, glasses, hdri, backgrounds)
     click.echo(sheet.preview(sheet.Request(scene, changes, seed, out, folders, workers, device)))
     click.echo(f"sheet: {out}")
+
+
+def _check_plan_alone(context: click.Context, plan: Path | None) -> None:
+    if plan is None:
+        return
+    for name in ("count", "scene", "seed", "size", "spp", "denoise"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} is what the plan says: leave it out, or --plan")
+
+
+@commands.command(
+    epilog=_EXAMPLE + "eyeglass plan --count 100000 --out plan.jsonl\n"
+    "  eyeglass generate --plan plan.jsonl --out set"
+)
+@click.option("--count", type=click.IntRange(1, 10**9), required=True, help="Samples to plan.")
+@click.option(
+    "--out", type=_PATH, required=True, metavar="FILE", help="The plan, a JSON line a sample."
+)
+@_render_options
+@_machine_options
+@_asset_options
+def plan(
+    count: int,
+    out: Path,
+    scene: str,
+    seed: int,
+    size: int | None,
+    spp: int | None,
+    denoise: bool | None,
+    threads: int | None,
+    device: str,
+    heads: Path | None,
+    glasses: Path | None,
+    hdri: Path | None,
+    backgrounds: Path | None,
+) -> None:
+    """Write the specs of COUNT samples to FILE without rendering them.
+
+    Then renders a sample or two here and prints how long all would take, and how much room.
+    """
+    from pipeline import planning
+    from pipeline.generation import drawn_series
+    from pipeline.jobs import AssetFolders
+
+    render = {"size": size, "spp": spp, "denoise": denoise}
+    folders = AssetFolders(heads, glasses, hdri, backgrounds)
+    series = drawn_series(count, seed, scene, render, folders)
+    planning.write(series, out)
+    click.echo(f"{count} specs in {out}", nl=True)
+    click.echo(planning.estimate(series, threads, device))
+
+
+@commands.command(epilog=_EXAMPLE + "eyeglass merge part-1 part-2 part-3 --out set")
+@click.argument("folders", type=_PATH, metavar="DIR...", nargs=-1, required=True)
+@click.option(
+    "--out", type=_PATH, required=True, metavar="DEST",
+    help="Folder of the whole: new, empty, or of the same run.",
+)  # fmt: skip
+def merge(folders: tuple[Path, ...], out: Path) -> int:
+    """Join the parts that `generate --shard` made in DIR... to one dataset in DEST.
+
+    The files are hard links where that can be. Exit status 3 if samples are in none of the parts,
+    or were left out there; they are named.
+    """
+    from pipeline import generation
+
+    return generation.merge_datasets(folders, out)
+
+
+@commands.command(epilog=_EXAMPLE + "eyeglass status set")
+@click.argument("dataset", type=_PATH, metavar="DIR")
+def status(dataset: Path) -> None:
+    """Tell how far the run in DIR is: done, failed, rate, time left, memory of its workers."""
+    from pipeline import runlog
+
+    click.echo(runlog.read_status(dataset).as_text())
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass render --dataset set --id 000012 --out again")
@@ -273,19 +415,20 @@ def render(
     backgrounds: Path | None,
 ) -> None:
     """Render one sample again, from its spec alone, into the folder DEST."""
-    from pipeline import generation
-    from pipeline.run import AssetFolders
+    from pipeline import again
+    from pipeline.jobs import AssetFolders, cores
 
     if (spec is None) == (dataset is None) or (dataset is None) != (sample is None):
         raise click.UsageError("give either --spec FILE, or --dataset DIR with --id ID")
     assets = AssetFolders(heads, glasses, hdri, backgrounds)
     if spec is not None:
-        wanted = generation.spec_from_file(spec)
+        wanted = again.spec_from_file(spec)
     else:
         assert dataset is not None
         assert sample is not None
-        wanted, assets = generation.spec_from_dataset(dataset, sample, assets)
-    record = generation.render_spec(wanted, assets, out, blend, threads or _threads_each(1), device)
+        wanted, assets = again.spec_from_dataset(dataset, sample, assets)
+    threads = threads or cores()
+    record = again.render_spec(wanted, assets, out, blend, threads, device)
     click.echo(f"{len(record['files'])} images in {out}")
 
 
@@ -472,6 +615,7 @@ def export(
     """
     from pipeline.export import command
     from pipeline.export.forms import Options
+    from pipeline.jobs import cores
 
     options = Options(
         layers=tuple(layers.split(",")) if layers is not None else None,
@@ -484,7 +628,7 @@ def export(
         shard_mb=shard_size,
     )
     try:
-        click.echo(command.export(dataset, out, form, options, _cores()))
+        click.echo(command.export(dataset, out, form, options, cores()))
     except KeyboardInterrupt:
         _leave(130, "Interrupted; the same command goes on from where it was.")
 
@@ -502,8 +646,9 @@ def check(dataset: Path, fix: bool) -> int:
     0 without a fault, 1 with one, mended or not.
     """
     from pipeline.check import check_dataset
+    from pipeline.jobs import cores
 
-    return check_dataset(dataset, fix, _cores())
+    return check_dataset(dataset, fix, cores())
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass report set --out set.html")
@@ -514,9 +659,10 @@ def report(dataset: Path, out: Path | None) -> None:
 
     One file that needs no network, to open in a browser.
     """
+    from pipeline.jobs import cores
     from pipeline.report.command import write_report
 
-    click.echo(write_report(dataset, out, _cores()))
+    click.echo(write_report(dataset, out, cores()))
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass bench --json bench.json")
@@ -531,17 +677,6 @@ def bench(out: Path | None, curves: bool) -> None:
     from pipeline import bench as benchmark
 
     benchmark.bench(out, curves)
-
-
-def _threads_each(workers: int) -> int:
-    return max(1, _cores() // workers)
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 if __name__ == "__main__":

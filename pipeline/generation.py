@@ -1,31 +1,33 @@
-"""What the commands `generate` and `render` do, from a request to files and a summary."""
+"""What the commands `generate` and `merge` do, from a request to files and a summary."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 import sys
-import tempfile
-from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from pipeline import __version__, store
 from pipeline.catalog.catalog import Catalog, UserHeads
-from pipeline.contact import MAX_SAMPLES, contact_sheet
-from pipeline.errors import DatasetError, RecipeError
+from pipeline.errors import RecipeError
+from pipeline.jobs import KINDS, AssetFolders, RunSettings, Supervision, cores
+from pipeline.journal import check_run
 from pipeline.plan import check_names, design, draw
+from pipeline.planfile import Plan, check_plan, read_head
 from pipeline.recipe import Choice, Recipe, load_recipe, parse_recipe
-from pipeline.run import AssetFolders, Outcome, RunSettings, generate, run_jobs
-from pipeline.spec import SCHEMA_VERSION, SampleSpec, parse_spec
-from pipeline.yamlfile import one_line, read_json
+from pipeline.run import Engine, Work, generate
+from pipeline.schedule import run_jobs
+from pipeline.shards import WHOLE, Shard, merge
+from pipeline.spec import SCHEMA_VERSION, sample_id
+from pipeline.summary import Progress, finish_dataset, verification
+from pipeline.supervise import count_gpus
 
+#: Workers of one thread are faster than one of many (`make bench`), but each needs up to 1.2 GB.
+MOST_WORKERS = 8
 #: Exit status of a run that went through but left samples out.
 SOME_FAILED = 3
 #: Exit status of a run whose layers, traced in full, are not what was stored.
@@ -36,18 +38,69 @@ OMITTED_BYTES = 1.0
 
 @dataclass(frozen=True)
 class Request:
-    """What `eyeglass generate` was asked for; None in `render` leaves the recipe's value."""
+    """What `eyeglass generate` was asked for; None in `render` leaves the recipe's value.
 
-    count: int
+    plan: a file that says what to make; count, scene, seed and render are not asked then.
+    workers, threads: None for what suits the machine. address: of the Ray cluster to run on, 'auto'
+    for the one that this machine belongs to or else one of its own; None runs without Ray.
+    """
+
     out: Path
+    count: int
     scene: str
     seed: int
     render: dict[str, Any]
+    plan: Path | None
     assets: AssetFolders
-    workers: int
-    threads: int
+    workers: int | None
+    threads: int | None
     device: str
     verify: bool = False
+    shard: Shard = WHOLE
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """What a series of samples is drawn from, and the plan that fixes them, if there is one."""
+
+    count: int
+    seed: int
+    scene: str
+    recipe: Recipe
+    assets: AssetFolders
+    catalog: Catalog
+    plan: Plan | None = None
+
+    def draw(self, index: int) -> dict[str, Any]:
+        """Attempt 0 of a sample's spec."""
+        return draw(self.recipe, self.catalog, self.seed, index).model_dump(mode="json")
+
+
+def drawn_series(
+    count: int, seed: int, scene: str, render: dict[str, Any], assets: AssetFolders
+) -> Series:
+    """A series of a scene. Raises EyeglassError if a part of it cannot be met."""
+    recipe = _with_overrides(load_recipe(scene), render)
+    catalog = assets.open()
+    recipe = for_folders(recipe, assets, catalog)
+    check_names(recipe, catalog, scene)
+    return Series(count, seed, scene, recipe, assets, catalog)
+
+
+def planned_series(path: Path, assets: AssetFolders) -> Series:
+    """The series of a plan; asset folders given here take the place of the plan's.
+
+    Raises EyeglassError if the plan is broken, or names assets that are absent or have changed.
+    """
+    head = read_head(path)
+    made_with = {kind: Path(folder) for kind, folder in head.assets.items() if folder}
+    folders = AssetFolders(**{kind: getattr(assets, kind) or made_with.get(kind) for kind in KINDS})
+    catalog = folders.open()
+    recipe = parse_recipe(head.recipe, f"{path}: line 1: recipe")
+    check_names(recipe, catalog, str(path))
+    plan = check_plan(path, head, catalog)
+    return Series(plan.count, head.seed, head.scene, recipe, folders, catalog, plan)
 
 
 def generate_dataset(request: Request) -> int:
@@ -55,36 +108,37 @@ def generate_dataset(request: Request) -> int:
 
     Raises EyeglassError before anything is written if a part of the request cannot be met.
     """
-    recipe = _with_overrides(load_recipe(request.scene), request.render)
-    catalog = request.assets.open()
-    recipe = for_folders(recipe, request.assets, catalog)
-    check_names(recipe, catalog, request.scene)
-    settings = RunSettings(
-        recipe,
-        request.assets,
-        request.seed,
-        request.out,
-        request.threads,
-        request.device,
-        request.verify,
+    if request.plan is not None:
+        series = planned_series(request.plan, request.assets)
+    else:
+        series = drawn_series(
+            request.count, request.seed, request.scene, request.render, request.assets
+        )
+    render = series.recipe.render
+    wanted = RunSettings(
+        series.recipe, series.assets, series.seed, request.out, request.threads or 1,
+        request.device, request.verify,
+        supervision=Supervision(unknown_s=_UNKNOWN_S + render.size**2 * render.spp * _PIXEL_S),
+    )  # fmt: skip
+    description = describe(series, request.shard)
+    check_run(request.out, description)
+    engine, settings, workers = _engine(request, wanted, series.count)
+    work = Work(
+        description, series.draw, request.shard, series.plan.jobs if series.plan else None
     )
-    description = describe(request, recipe, catalog)
-    with _Progress(request.count) as progress:
-        records, failures = generate(settings, description, request.workers, progress.report)
-    ordered = [records[index] for index in sorted(records)]
-    sheet = contact_sheet(request.out, ordered[:MAX_SAMPLES])
-    (request.out / "contact.png").write_bytes(store.encode_png(sheet))
-    click.echo(_shares(recipe, catalog, request, ordered))
-    click.echo(f"{len(ordered)} of {request.count} samples in {request.out}")
+    of = request.shard.size(series.count, series.recipe.pairs_per_portrait)
+    with Progress(of) as progress:
+        totals = generate(settings, work, workers, progress.report, engine)
+    click.echo(finish_dataset(request.out))
+    click.echo(f"{totals.done} of {of} samples in {request.out}")
     click.echo(f"contact sheet: {request.out / 'contact.png'}")
-    if failures:
-        click.echo(f"{len(failures)} failed, see {request.out / store.FAILED}", err=True)
-    if progress.verified:
-        worst = {key: max(v[key] for v in progress.verified) for key in progress.verified[0]}
-        click.echo(f"worst of {len(progress.verified)} samples: {_verification(worst)}")
-        if worst["unequal_px"] or worst["omitted"] > OMITTED_BYTES:
+    if totals.failed:
+        click.echo(f"{totals.failed} failed, see {request.out / store.FAILED}", err=True)
+    if progress.worst is not None:
+        click.echo(f"worst of {progress.verified} samples: {verification(progress.worst)}")
+        if progress.worst["unequal_px"] or progress.worst["omitted"] > OMITTED_BYTES:
             return NOT_EQUAL
-    return SOME_FAILED if failures else 0
+    return SOME_FAILED if totals.failed else 0
 
 
 def whole_count(scene: str, assets: AssetFolders) -> int:
@@ -98,16 +152,58 @@ def whole_count(scene: str, assets: AssetFolders) -> int:
     return design(recipe, catalog, seed=0).size
 
 
-def describe(request: Request, recipe: Recipe, catalog: Catalog) -> dict[str, Any]:
+#: Before a first sample is there, nothing tells how long one takes: half an hour, and 0.1 ms for
+#: each sample of each pixel, fifty times what a slow core needs.
+_UNKNOWN_S, _PIXEL_S = 1800.0, 1e-4
+
+
+def _engine(
+    request: Request, settings: RunSettings, count: int
+) -> tuple[Engine, RunSettings, int]:
+    """What runs the jobs, its settings and number of workers."""
+    if request.address is not None:
+        from pipeline.cluster import RayEngine
+
+        settings = replace(settings, threads=request.threads or 1)
+        return RayEngine(request.address, count), settings, request.workers or count
+    gpus = count_gpus(settings)
+    workers = request.workers or gpus or min(cores(), MOST_WORKERS, count)
+    threads = request.threads or max(1, cores() // workers)
+    return run_jobs, replace(settings, threads=threads, gpus=gpus), workers
+
+
+def merge_datasets(folders: Sequence[Path], dest: Path) -> int:
+    """Joins shards; returns the exit status, 0 or SOME_FAILED. Raises as `merge` does."""
+    merged = merge(folders, dest)
+    finish_dataset(dest)
+    click.echo(f"{merged.done} of {merged.count} samples in {dest}")
+    if merged.twice:
+        click.echo(f"{merged.twice} were in more than one folder, and equal")
+    if merged.failed:
+        click.echo(f"{merged.failed} failed, see {dest / store.FAILED}", err=True)
+    if merged.missing:
+        ids = ", ".join(sample_id(i) for i in merged.absent)
+        more = ", ..." if merged.missing > len(merged.absent) else ""
+        click.echo(
+            f"{merged.missing} are in none of the folders: {ids}{more}; `eyeglass generate` "
+            f"without --shard and with --out {dest} makes them",
+            err=True,
+        )
+    return SOME_FAILED if merged.failed or merged.missing else 0
+
+
+def describe(series: Series, shard: Shard = WHOLE) -> dict[str, Any]:
     """`dataset.yaml`: what was asked and what it is made with; nothing of this machine's hour."""
-    heads = catalog.heads
+    heads, catalog = series.catalog.heads, series.catalog
     return {
         "schema_version": SCHEMA_VERSION,
-        "count": request.count,
-        "seed": request.seed,
-        "scene": request.scene,
-        "recipe": recipe.model_dump(mode="json"),
-        "assets": request.assets.as_text(),
+        "count": series.count,
+        "seed": series.seed,
+        "scene": series.scene,
+        **({"shard": str(shard)} if shard != WHOLE else {}),
+        **({"plan": series.plan.sha256} if series.plan else {}),
+        "recipe": series.recipe.model_dump(mode="json"),
+        "assets": series.assets.as_text(),
         "versions": {
             "eyeglass-pipeline": __version__,
             "python": ".".join(map(str, sys.version_info[:2])),
@@ -123,90 +219,6 @@ def describe(request: Request, recipe: Recipe, catalog: Catalog) -> dict[str, An
 
 
 _LIBRARIES = ("bpy", "numpy", "scipy", "trimesh", "embreex", "opencv-python-headless", "OpenEXR")
-
-
-def spec_from_file(path: Path) -> SampleSpec:
-    """A spec, or the record that holds one, from a JSON file. Raises RecipeError."""
-    data = read_json(path, RecipeError, 1_000_000)
-    if isinstance(data, dict) and "spec" in data:
-        data = data["spec"]
-    return parse_spec(data, str(path))
-
-
-def spec_from_dataset(
-    dataset: Path, sample: str, assets: AssetFolders
-) -> tuple[SampleSpec, AssetFolders]:
-    """A sample's spec, and the asset folders its dataset was made with unless others are given.
-
-    Raises DatasetError if there is no such sample.
-    """
-    records = {record["id"]: record for record in store.read_index(dataset)}
-    if sample not in records:
-        raise DatasetError(
-            f"{dataset}: no sample '{sample}'; ids run from {min(records, default='(none)')} "
-            f"to {max(records, default='(none)')}"
-        )
-    made_with = store.read_description(dataset).get("assets") or {}
-    chosen = {
-        kind: getattr(assets, kind) or (Path(made_with[kind]) if made_with.get(kind) else None)
-        for kind in asdict(assets)
-    }
-    spec = parse_spec(records[sample]["spec"], f"{dataset}: sample {sample}")
-    return spec, AssetFolders(**chosen)
-
-
-def render_spec(
-    spec: SampleSpec,
-    assets: AssetFolders,
-    dest: Path,
-    blend: Path | None,
-    threads: int,
-    device: str,
-) -> dict[str, Any]:
-    """Renders one spec into the new or empty folder `dest`; returns the sample's record.
-
-    Raises EyeglassError if an asset is absent or has changed, or `dest` cannot be used.
-    """
-    catalog = assets.open()
-    catalog.head(spec.head), catalog.eyewear(spec.glasses), catalog.around(spec)
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise DatasetError(f"{dest}: is there already; give a new or empty folder")
-    if blend is not None:
-        _check_blend(blend)
-    try:
-        dest.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", suffix=".tmp", dir=dest.parent))
-    except OSError as error:
-        raise DatasetError(f"{dest}: cannot be written: {one_line(error)}") from None
-    try:
-        settings = RunSettings(parse_recipe({}, "recipe"), assets, 0, work, threads, device)
-        images = work / "images"
-        images.mkdir()
-        job = {
-            "spec": spec.model_dump(mode="json"),
-            "dest": str(images.resolve()),
-            "blend": blend and str((work / "scene.blend").resolve()),
-        }
-        with contextlib.closing(run_jobs(settings, [[job]], 1)) as outcomes:
-            outcome = next(outcomes)
-        if outcome.record is None:
-            reason = outcome.error.strip().splitlines()[-1]
-            raise DatasetError(f"{dest}: the sample could not be rendered: {reason}")
-        images.replace(dest)
-        if blend is not None:
-            shutil.move(work / "scene.blend", blend)
-        return outcome.record
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _check_blend(blend: Path) -> None:
-    if blend.suffix != ".blend":
-        raise DatasetError(f"{blend}: a name that ends in .blend is expected")
-    if blend.exists():
-        raise DatasetError(f"{blend}: is there already; give a new name")
-    if not blend.parent.is_dir() or not os.access(blend.parent, os.W_OK):
-        raise DatasetError(f"{blend}: {blend.parent} is not a folder that can be written")
 
 
 def _with_overrides(recipe: Recipe, render: dict[str, Any]) -> Recipe:
@@ -235,80 +247,3 @@ def _names(choice: Choice) -> list[str]:
     return [choice] if isinstance(choice, str) else list(choice)
 
 
-class _Progress:
-    """A bar on a terminal, a line a sample elsewhere."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._done = 0
-        shown = sys.stderr.isatty()
-        self._bar = tqdm(total=count, unit="sample", disable=not shown, dynamic_ncols=True)
-        self._shown = shown
-        self.verified: list[dict[str, float]] = []
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def report(self, outcome: Outcome) -> None:
-        self._done += 1
-        if outcome.verified:
-            self.verified.append(outcome.verified)
-            tqdm.write(f"sample {outcome.job['index']}: {_verification(outcome.verified)}")
-        self._bar.update()
-        index = outcome.job["index"]
-        if outcome.record is None:
-            tqdm.write(f"sample {index} failed: {outcome.error.splitlines()[-1]}", file=sys.stderr)
-        elif not self._shown:
-            record = outcome.record
-            print(
-                f"{record['id']}  {record['subject']}  {record['expression']}  "
-                f"{record['glasses']}  ({self._done} done of {self._count})",
-                flush=True,
-            )
-
-
-def _verification(figures: dict[str, float]) -> str:
-    return (
-        f"{figures['unequal_px']:.0f} px unequal where equal is the rule; left out of a block at "
-        f"most {figures['omitted']:.2f} of 255 ({figures['omitted_abs']:.2f} without sign); "
-        f"`all` traced in {figures['border']:.1%}"
-    )
-
-
-def _shares(
-    recipe: Recipe, catalog: Catalog, request: Request, records: list[dict[str, Any]]
-) -> str:
-    """Planned against delivered shares of what a rejected attempt may change."""
-    planned = [draw(recipe, catalog, request.seed, i) for i in range(request.count)]
-    groups: dict[str, tuple[Counter[str], Counter[str]]] = {
-        "glasses": (
-            Counter(spec.glasses.name for spec in planned),
-            Counter(record["glasses"] for record in records),
-        ),
-        "nose": (
-            Counter(str(round(spec.nose)) for spec in planned),
-            Counter(str(round(record["nose"])) for record in records),
-        ),
-        "wear": (
-            Counter(spec.wear.mode for spec in planned),
-            Counter(record.get("wear", "worn") for record in records),
-        ),
-    }
-    if recipe.light.shadow is not None:
-        groups["shadow"] = (
-            Counter(spec.light.shadow or "" for spec in planned),
-            Counter(record["shadow"]["kind"] for record in records),
-        )
-    lines = [f"{'':<28}{'planned':>9}{'delivered':>11}"]
-    for group, (before, after) in groups.items():
-        for name in sorted(before | after):
-            lines.append(
-                f"{group + ' ' + name:<28}{before[name] / max(1, before.total()):>9.1%}"
-                f"{after[name] / max(1, after.total()):>11.1%}"
-            )
-    rejected = sum(len(record["rejected"]) for record in records)
-    lines.append(f"{rejected} attempts could not be worn and were drawn again")
-    return "\n".join(lines)

@@ -113,7 +113,7 @@ def walk(offset: float, portrait: int) -> float:
 def face_irradiances(light: LightSpec, world: Light) -> list[float]:
     """Irradiance (luminance) of the face turned by `FACE_YAWS_DEG`, by world, sky and lamps."""
     if light.sky is None:
-        around = world.face_irradiances(light.rotation_deg)
+        around = list(world.face_irradiances(light.rotation_deg))
     else:
         sky = sky_map(light.sky)
         around = [face_irradiance(sky, 0.0, yaw) for yaw in FACE_YAWS_DEG]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from pipeline.catalog.catalog import Catalog, Persons
 from pipeline.crowd import check_people, choose_person
 from pipeline.design import Cell, Design, check_design, design_of
 from pipeline.errors import RecipeError
+from pipeline.geometry import FloatArray
 from pipeline.lighting import check_lights, draw_light
 from pipeline.lighting import walk as walk_place
 from pipeline.recipe import Camera, Choice, Gaze, Recipe, WearBy, draw_number
@@ -90,7 +92,7 @@ def draw(recipe: Recipe, catalog: Catalog, seed: int, index: int, attempt: int =
     )
     glasses_rng, nose_rng = stream(Stream.GLASSES, index), stream(Stream.NOSE, index)
     mode = _draw_name(recipe.wear, WEAR_MODES, stream(Stream.WEAR, index))
-    if mode in catalog.heads.unwearable(subject):
+    if mode != "worn" and mode in catalog.heads.unwearable(subject):
         mode = "worn"
     wear_rng = stream(Stream.WEAR_BY, index)
     for _ in range(attempt + 1):
@@ -185,8 +187,13 @@ def _draw_subject(
     people = recipe.people
     if not isinstance(catalog.heads, Persons):
         return people.first + int(rng.integers(people.count))
+    return choose_person(people, _crowd_offset(seed), portrait, rng)
+
+
+@lru_cache(maxsize=8)
+def _crowd_offset(seed: int) -> FloatArray:
     walk = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(Stream.CROWD,)))
-    return choose_person(people, np.random.Generator(walk).random(3), portrait, rng)
+    return np.random.Generator(walk).random(3)
 
 
 def _draw_gaze(gaze: Gaze, camera: CameraSpec, rng: np.random.Generator) -> tuple[float, float]:

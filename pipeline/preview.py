@@ -15,10 +15,11 @@ import numpy as np
 
 from pipeline.errors import EyeglassError
 from pipeline.generation import for_folders
+from pipeline.jobs import AssetFolders, Outcome, RunSettings
 from pipeline.pixels import UInt8
 from pipeline.plan import check_names
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.run import AssetFolders, Outcome, RunSettings, run_jobs
+from pipeline.schedule import run_jobs
 from pipeline.store import encode_png, read_image
 from pipeline.wholefile import check_target, write_whole
 
@@ -82,7 +83,7 @@ def _cell(outcome: Outcome) -> tuple[UInt8, list[str]]:
     """Picture and caption of a sample, or an empty one and why."""
     if outcome.record is None:
         if not outcome.rejected:
-            raise EyeglassError(f"sample {outcome.job['index']}: {outcome.error.splitlines()[-1]}")
+            raise EyeglassError(f"sample {outcome.job['index']}: {outcome.reason}")
         lines = [f"sample {outcome.job['index']}: nothing could be worn", *_why(outcome.rejected)]
         return np.full((SIZE_PX, SIZE_PX, 3), _NONE, np.uint8), lines
     picture = read_image(Path(outcome.job["preview"]))

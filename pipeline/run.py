@@ -1,290 +1,218 @@
-"""Runs workers: local child processes that render samples, and what the parent keeps of them."""
+"""Makes or continues a dataset: what is missing goes to an engine, what comes back is kept."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
-import queue
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+import socket
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from pipeline import store
-from pipeline.catalog.catalog import Catalog, open_catalog
-from pipeline.errors import EyeglassError
-from pipeline.recipe import Recipe
+from pipeline import disk, journal
+from pipeline.jobs import Outcome, RunSettings
+from pipeline.journal import JsonLines
+from pipeline.runlog import RunLog
+from pipeline.schedule import Job, Note, run_jobs
+from pipeline.shards import WHOLE, Shard
+from pipeline.store import sample_folder, sync_sample
+
+#: After so many samples, their size on the disk tells more than the estimate.
+_WEIGHED = 16
+#: So many samples may be on their way to the disk, and so many are brought there at a time.
+_PENDING, _SYNCING = 64, 4
+#: A disk that takes longer for one of them is not waited for when a run is interrupted.
+_PATIENCE_S = 2.0
 
 
-@dataclass(frozen=True)
-class AssetFolders:
-    """The user's folders in place of a kind of the catalogue, or None."""
+class Engine(Protocol):
+    """Runs jobs as `pipeline.schedule.run_jobs` does."""
 
-    heads: Path | None = None
-    glasses: Path | None = None
-    hdri: Path | None = None
-    backgrounds: Path | None = None
-
-    def open(self) -> Catalog:
-        """What there is to draw from with these folders. Raises AssetError in one line."""
-        return open_catalog(**asdict(self))
-
-    def as_text(self) -> dict[str, str | None]:
-        """Absolute paths by kind: a dataset is continued and rendered again from anywhere."""
-        return {kind: path and str(path.resolve()) for kind, path in asdict(self).items()}
+    def __call__(
+        self, settings: RunSettings, groups: Iterable[list[Job]], workers: int, note: Note
+    ) -> Generator[Outcome]: ...
 
 
 @dataclass(frozen=True)
-class RunSettings:
-    """What all workers of a run are told.
+class Totals:
+    """Samples of a dataset, or of its shard, that are there, and that were left out."""
 
-    verify: whether each sample's layers are also traced in full and compared.
-    """
-
-    recipe: Recipe
-    assets: AssetFolders
-    seed: int
-    out: Path
-    threads: int
-    device: str
-    verify: bool = False
+    done: int
+    failed: int
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a job: a record, or the reason why there is none.
+class Work:
+    """What a run is to do beside its settings.
 
-    verified: figures of `pipeline.blender.verify`, if they were asked for.
+    description: of `pipeline.journal.open_run`; its `count` says how many samples the whole has.
+    spec_of: attempt 0 of a sample's spec, for failures that tell none.
+    planned: specs in the place of attempt 0, for numbers in rising order; None to draw them.
     """
 
-    job: dict[str, Any]
-    record: dict[str, Any] | None
-    error: str = ""
-    rejected: tuple[dict[str, Any], ...] = ()
-    verified: dict[str, float] | None = None
-
-
-class WorkerProcess:
-    """One child process. Jobs are answered in order; a child that dies gives an error."""
-
-    def __init__(self, settings: RunSettings, log: Path) -> None:
-        read_end, write_end = os.pipe()
-        self._log = log
-        self._settings = settings
-        log.parent.mkdir(parents=True, exist_ok=True)
-        # Blender leaves its own temporary folder behind when it is killed.
-        self._scratch = tempfile.TemporaryDirectory(prefix="eyeglass-", ignore_cleanup_errors=True)
-        log.write_bytes(b"")
-        # Appended to, because the child empties it before each job.
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.worker", str(write_end)],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                pass_fds=[write_end],
-                env={**os.environ, "TMPDIR": self._scratch.name},
-                text=True,
-                encoding="utf-8",
-                # -P keeps a folder named pipeline where the user stands from being imported.
-                # Ctrl-C is the parent's to act on.
-                start_new_session=True,
-            )
-        os.close(write_end)
-        self._answers = os.fdopen(read_end, encoding="utf-8")
-
-    def start(self) -> None:
-        """Hands over the settings. Raises EyeglassError if the child cannot meet them."""
-        settings = self._settings
-        self._send(
-            {
-                "recipe": settings.recipe.model_dump(mode="json"),
-                "assets": settings.assets.as_text(),
-                "seed": settings.seed,
-                "out": str(settings.out.resolve()),
-                "threads": settings.threads,
-                "device": settings.device,
-                "verify": settings.verify,
-            }
-        )
-        answer = self._answer()
-        if answer is None:
-            raise EyeglassError(f"a worker could not start: {self._last_words()}")
-        if "error" in answer:
-            raise EyeglassError(answer["error"])
-
-    def run(self, job: dict[str, Any]) -> Outcome:
-        """Sends a job and waits for its answer. Raises EyeglassError for the user's mistakes."""
-        self._send(job)
-        answer = self._answer()
-        if answer is None:
-            return Outcome(job, None, self._cause_of_death())
-        if answer.get("user"):
-            raise EyeglassError(answer["error"])
-        if "rejected" in answer:
-            last = answer["rejected"][-1]
-            reason = (
-                f"no pair could be worn in {len(answer['rejected'])} attempts: {last['reason']}"
-            )
-            return Outcome(job, None, reason, tuple(answer["rejected"]))
-        return Outcome(
-            job, answer.get("record"), answer.get("error", ""), verified=answer.get("verified")
-        )
-
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def close(self, kill: bool = False) -> None:
-        """Ends the child: after its last answer, or at once."""
-        if kill:
-            self._process.kill()
-        if self._process.stdin and not self._process.stdin.closed:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
-        self._process.wait()
-        self._scratch.cleanup()
-
-    def _send(self, message: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        # A broken pipe is a dead child: its missing answer tells.
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
-
-    def _answer(self) -> dict[str, Any] | None:
-        line = self._answers.readline()
-        return json.loads(line) if line else None
-
-    def _cause_of_death(self) -> str:
-        status = self._process.wait()
-        if status < 0:
-            return f"its worker was ended by {signal.Signals(-status).name}"
-        return f"its worker ended with status {status}: {self._last_words()}"
-
-    def _last_words(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        said = [line.strip() for line in lines if line.strip() and "WARNING" not in line]
-        return said[-1] if said else "it left no message"
-
-
-def run_jobs(
-    settings: RunSettings, groups: Iterable[list[dict[str, Any]]], workers: int
-) -> Generator[Outcome]:
-    """Outcomes of jobs as they finish, from `workers` child processes.
-
-    The jobs of a group go to the same child one after another, since they have much in common.
-    Closing the iterator, or an exception in whoever reads it, ends the children. Raises
-    EyeglassError for what is the user's to mend.
-    """
-    todo = iter(groups)
-    lock = threading.Lock()
-    done: queue.Queue[Outcome | BaseException | None] = queue.Queue()
-    children: list[WorkerProcess] = []
-    stop = threading.Event()
-
-    def next_group() -> list[dict[str, Any]] | None:
-        with lock:
-            return None if stop.is_set() else next(todo, None)
-
-    def serve(number: int) -> None:
-        log = settings.out / "log" / f"worker-{number}.txt"
-        child: WorkerProcess | None = None
-        try:
-            while (group := next_group()) is not None:
-                for job in group:
-                    if stop.is_set():
-                        break
-                    if child is None or not child.alive():
-                        child = WorkerProcess(settings, log)
-                        children.append(child)
-                        child.start()
-                    done.put(child.run(job))
-        except BaseException as error:
-            done.put(error)
-        finally:
-            done.put(None)
-
-    threads = [threading.Thread(target=serve, args=(n,), daemon=True) for n in range(workers)]
-    for thread in threads:
-        thread.start()
-    running = workers
-    try:
-        while running:
-            outcome = done.get()
-            if outcome is None:
-                running -= 1
-            elif isinstance(outcome, BaseException):
-                raise outcome
-            else:
-                yield outcome
-    finally:
-        finished = not running
-        stop.set()
-        for child in children:
-            child.close(kill=not finished)
-        for thread in threads:
-            thread.join()
-
-
-def check_device(settings: RunSettings) -> None:
-    """Raises EyeglassError if the device asked for is not there; only a child can tell."""
-    if settings.device not in ("auto", "cpu"):
-        with tempfile.TemporaryDirectory(prefix="eyeglass-") as folder:
-            child = WorkerProcess(settings, Path(folder) / "log.txt")
-            try:
-                child.start()
-            finally:
-                child.close()
+    description: dict[str, Any]
+    spec_of: Callable[[int], dict[str, Any]]
+    shard: Shard = WHOLE
+    planned: Callable[[Iterator[int]], Iterator[Job]] | None = None
 
 
 def generate(
     settings: RunSettings,
-    description: dict[str, Any],
+    work: Work,
     workers: int,
-    report: Callable[[Outcome], None],
-) -> tuple[dict[int, dict[str, Any]], list[Outcome]]:
+    report: Callable[[Outcome, Totals], None],
+    engine: Engine = run_jobs,
+) -> Totals:
     """Renders what is missing of a dataset and brings its index in order.
 
-    description: of `pipeline.store.open_run`, whose `count` says how many samples there are.
-    report: told of each outcome. Returns the records by index, and the failures.
+    report: told of each outcome. Raises EyeglassError where the user has something to mend; what
+    is finished is kept then, as it is when the run is interrupted or dies.
     """
-    store.check_run(settings.out, description)
-    check_device(settings)
-    with store.writing(settings.out):
-        records = store.open_run(settings.out, description)
-        failures = []
-        missing = (i for i in range(description["count"]) if i not in records)
-        portraits = itertools.groupby(missing, lambda i: i // settings.recipe.pairs_per_portrait)
-        groups = ([{"index": i} for i in indices] for _, indices in portraits)
-        outcomes = run_jobs(settings, groups, min(workers, description["count"] - len(records)))
+    journal.check_run(settings.out, work.description)
+    with journal.writing(settings.out), contextlib.ExitStack() as stack:
+        pairs, count = settings.recipe.pairs_per_portrait, work.description["count"]
+
+        def ours(index: int) -> bool:
+            return index < count and work.shard.holds(index, pairs)
+
+        log = stack.enter_context(contextlib.closing(RunLog(settings.out)))
+        stack.callback(journal.remove_leftovers, settings.out)
+        index, failures = journal.open_run(settings.out, work.description, ours)
+        stack.enter_context(contextlib.closing(index))
+        stack.enter_context(contextlib.closing(failures))
+        keeper = _Keeper(settings, work, log, index, failures, work.shard.size(count, pairs))
+        stack.callback(keeper.close)
+        missing = keeper.begin(workers)
+        groups = _groups(work, (i for i in range(count) if ours(i) and i not in index), pairs)
         try:
+            outcomes = engine(
+                settings, keeper.watched(groups), max(1, min(workers, missing)), log.note
+            )
             with contextlib.closing(outcomes):
                 for outcome in outcomes:
-                    if outcome.record is None:
-                        failures.append(outcome)
-                    else:
-                        records[outcome.job["index"]] = outcome.record
-                        store.append_record(settings.out, outcome.record)
-                    store.log(settings.out, outcome.job["index"], outcome.error)
-                    report(outcome)
-        finally:
-            store.remove_leftovers(settings.out)
-        store.write_index(settings.out, records)
-        store.write_failed(settings.out, [_failure(outcome) for outcome in failures])
-    return records, failures
+                    keeper.keep(outcome)
+                    report(outcome, keeper.totals())
+            keeper.settle(left=0)
+            journal.close_run(settings.out, index, failures)
+        except OSError as error:
+            if error.errno not in disk.FULL:
+                raise
+            fault = disk.full(settings.out, f"{error.filename}: {error.strerror}")
+            keeper.end(str(fault))
+            raise fault from None
+        except BaseException as error:
+            keeper.end(str(error) or type(error).__name__)
+            raise
+        keeper.end(None)
+    return keeper.totals()
 
 
-def _failure(outcome: Outcome) -> dict[str, Any]:
-    """A line of failed.jsonl; the log has the whole traceback, with paths of this machine."""
-    return {
-        "index": outcome.job["index"],
-        "error": outcome.error.strip().splitlines()[-1],
-        "rejected": list(outcome.rejected),
-    }
+def _groups(work: Work, missing: Iterator[int], pairs: int) -> Iterator[list[Job]]:
+    """The jobs of each portrait, one after another."""
+    jobs = work.planned(missing) if work.planned else ({"index": i} for i in missing)
+    for _, group in itertools.groupby(jobs, lambda job: int(job["index"]) // pairs):
+        yield list(group)
+
+
+class _Keeper:
+    """Keeps what comes back from an engine, with an eye on the disk."""
+
+    def __init__(
+        self, settings: RunSettings, work: Work, log: RunLog, index: JsonLines,
+        failures: JsonLines, of: int,
+    ) -> None:  # fmt: skip
+        self._root = settings.out
+        self._render = settings.recipe.render
+        self._work = work
+        self._log = log
+        self._index = index
+        self._failures = failures
+        self._of = of
+        self._weights: list[int] = []
+        # A sample is in the index when it would outlast a power cut; nobody waits for that.
+        self._syncing = ThreadPoolExecutor(_SYNCING)
+        self._pending: deque[tuple[Future[None], int, dict[str, Any]]] = deque()
+
+    def totals(self) -> Totals:
+        return Totals(len(self._index) + len(self._pending), len(self._failures))
+
+    def begin(self, workers: int) -> int:
+        """Notes the start; returns how many samples are missing. Raises DatasetError if there is
+        no room for them."""
+        missing = self._of - len(self._index)
+        self._log.note(
+            "start", pid=os.getpid(), host=socket.gethostname(), workers=workers, **self._counts()
+        )
+        each = disk.estimated_bytes(self._render.size, len(self._render.layers))
+        disk.check_room(self._root, missing, each)
+        return missing
+
+    def watched(self, groups: Iterable[list[Job]]) -> Iterator[list[Job]]:
+        """The groups, while there is room. Raises DatasetError when there is not."""
+        for group in groups:
+            disk.check_reserve(self._root)
+            yield group
+
+    def keep(self, outcome: Outcome) -> None:
+        """Adds an outcome to the index, or to the failures, and to the log."""
+        number = int(outcome.job["index"])
+        if outcome.record is not None:
+            safe = self._syncing.submit(sync_sample, self._root, number)
+            self._pending.append((safe, number, outcome.record))
+            self.settle(left=_PENDING)
+            self._weigh(number)
+        else:
+            spec = outcome.spec or outcome.job.get("spec") or self._work.spec_of(number)
+            # The log has the whole traceback, with paths of this machine.
+            self._failures.append(
+                number,
+                {
+                    "index": number,
+                    "error": outcome.reason,
+                    "rejected": list(outcome.rejected),
+                    "spec": spec,
+                },
+            )
+        self._log.note(
+            "sample", index=number, seconds=round(outcome.seconds, 3), worker=outcome.worker,
+            memory_mb=round(outcome.memory_mb), **self._counts(),
+            **({"error": outcome.error} if outcome.error else {}),
+        )  # fmt: skip
+
+    def settle(self, left: int, patience_s: float | None = None) -> None:
+        """Adds to the index what is safe on the disk; waits until no more than `left` is not."""
+        while self._pending and (len(self._pending) > left or self._pending[0][0].done()):
+            safe, number, record = self._pending[0]
+            safe.result(patience_s)
+            self._index.append(number, record)
+            self._pending.popleft()
+
+    def close(self) -> None:
+        """Settles what is pending, as far as that is quick; the next run finds the rest."""
+        with contextlib.suppress(OSError, TimeoutError):
+            self.settle(0, _PATIENCE_S)
+        self._syncing.shutdown(wait=False, cancel_futures=True)
+
+    def end(self, error: str | None) -> None:
+        """Notes the end, if the disk still takes it."""
+        with contextlib.suppress(OSError):
+            self._log.note("end", error=error, **self._counts())
+
+    def _counts(self) -> dict[str, int]:
+        totals = self.totals()
+        return {"of": self._of, "done": totals.done, "failed": totals.failed}
+
+    def _weigh(self, number: int) -> None:
+        """Once some samples are there, judges by their size whether the rest will fit."""
+        if len(self._weights) >= _WEIGHED:
+            return
+        with contextlib.suppress(OSError):
+            self._weights.append(disk.folder_bytes(self._root / sample_folder(number)))
+        if len(self._weights) == _WEIGHED:
+            each = sum(self._weights) // _WEIGHED
+            totals = self.totals()
+            disk.check_room(self._root, self._of - totals.done - totals.failed, each)
+

@@ -4,12 +4,12 @@
     DIR/index.jsonl                      one record a finished sample, sorted by id when a run ends
     DIR/samples/000/000012/all.png ...   the images of a sample, see `pipeline.spec.IMAGE_KEYS`
     DIR/samples/000/000012/record.json   its record once more, so that nothing hangs on the index
+    DIR/failed.jsonl                     samples left out, with error and spec; see `journal`
     DIR/contact.png                      up to 16 samples at a glance
     DIR/log/                             times, messages of workers; no part of the data
     DIR/faulty/000012/                   a sample that `eyeglass check --fix` moved aside
 
-A sample's folder is written under a temporary name and renamed, so it is there whole or not at
-all.
+A sample's folder is written in DIR/log/scratch and renamed, so it is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -17,35 +17,33 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import yaml
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from pipeline.errors import DatasetError
 from pipeline.spec import IMAGE_KEYS, SampleSpec, sample_id, split_of
-from pipeline.yamlfile import one_line, read_json, read_yaml
+from pipeline.yamlfile import read_yaml
 
 INDEX = "index.jsonl"
 DESCRIPTION = "dataset.yaml"
 FAILED = "failed.jsonl"
-LOG = "log/run.jsonl"
+LOGS = "log"
+#: Where samples are written before they are whole, and workers keep their temporary files.
+SCRATCH = f"{LOGS}/scratch"
 RECORD = "record.json"
 #: Where samples are moved to that must be made again; no part of the data.
 FAULTY = "faulty"
-_MAX_RECORD_BYTES = 1_000_000
+MAX_RECORD_BYTES = 1_000_000
 #: A description lists the hashes of the user's assets, which can be many thousands.
-_MAX_DESCRIPTION_BYTES = 100_000_000
-#: What a run that died before its description was written can have left.
-_OURS_AT_FIRST = {"log", f".{DESCRIPTION}.tmp"}
+MAX_DESCRIPTION_BYTES = 100_000_000
 
 
 def sample_folder(index: int) -> str:
@@ -90,19 +88,55 @@ def stated(spec: SampleSpec) -> dict[str, Any]:
     }
 
 
-def write_sample(root: Path, record: dict[str, Any], images: Mapping[str, NDArray]) -> None:
-    """Stores a sample under `root`, replacing what a broken run may have left."""
+def write_sample(
+    root: Path,
+    record: dict[str, Any],
+    images: Mapping[str, NDArray],
+    scratch: Path | None = None,
+) -> None:
+    """Stores a sample under `root`, replacing what a broken run may have left.
+
+    scratch: a folder of the same file system to write it in first; where it goes, if None.
+    """
+    scratch = scratch or (root / sample_folder(record["spec"]["index"])).parent
+    place_sample(root, record, lambda folder: write_images(folder, images), scratch)
+
+
+def place_sample(
+    root: Path,
+    record: dict[str, Any],
+    fill: Callable[[Path], None],
+    scratch: Path,
+) -> None:
+    """Stores a sample as `write_sample` does, its images being what `fill` puts into a folder."""
     final = root / sample_folder(record["spec"]["index"])
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    temporary = scratch / f"{final.name}.{secrets.token_hex(4)}.tmp"
     temporary.mkdir(parents=True)
     try:
-        write_images(temporary, images)
-        (temporary / RECORD).write_text(_line(record), encoding="utf-8")
+        fill(temporary)
+        (temporary / RECORD).write_text(as_line(record), encoding="utf-8")
+        final.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def sync_sample(root: Path, index: int) -> None:
+    """Returns when a sample that is in its place would outlast a power cut."""
+    folder = root / sample_folder(index)
+    for path in (*folder.iterdir(), folder, folder.parent, folder.parent.parent):
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Returns when a file's content, or a folder's names, would outlast a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_images(folder: Path, images: Mapping[str, NDArray]) -> None:
@@ -128,73 +162,6 @@ def read_image(path: Path) -> NDArray:
     return image[..., ::-1] if image.ndim == 3 else image
 
 
-def check_run(root: Path, description: dict[str, Any]) -> None:
-    """Raises DatasetError if `root` cannot become, or go on as, a dataset of this description.
-
-    It must not be a file or unwritable, nor hold anything else; a dataset that is there may
-    differ in its count only, which can grow. Changes nothing.
-    """
-    _check_folder(root)
-    there = root / DESCRIPTION
-    if there.exists():
-        _check_same(there, read_yaml(there, DatasetError, _MAX_DESCRIPTION_BYTES), description)
-    elif root.is_dir() and set(os.listdir(root)) - _OURS_AT_FIRST:
-        raise DatasetError(f"{root}: holds other data; give an empty or new folder")
-
-
-@contextmanager
-def writing(root: Path) -> Iterator[None]:
-    """Keeps other runs out of `root`, which is made if need be, until the end or its own death.
-
-    Raises DatasetError if another run is at work there, or the folder cannot be written.
-    """
-    try:
-        (root / "log").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(root / "log" / "lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise DatasetError(f"{root}: another run is writing here") from None
-    except OSError as error:
-        raise DatasetError(f"{root}: cannot be written: {one_line(error)}") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def open_run(root: Path, description: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """Makes `root` a dataset of this description, or goes on with the same one.
-
-    To be called while `writing`. Returns the records of samples that are finished, by index.
-    Raises DatasetError as `check_run` does.
-    """
-    check_run(root, description)
-    _write_atomically(root / DESCRIPTION, [dump_yaml(description)])
-    remove_leftovers(root)
-    records = {i: record for i, record in _finished(root) if i < description["count"]}
-    write_index(root, records)
-    return records
-
-
-def remove_leftovers(root: Path) -> None:
-    """Removes what workers that were killed had begun to write."""
-    for leftover in root.glob("samples/*/.*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def log(root: Path, index: int, error: str) -> None:
-    """Adds a line with the time of day to the run's log."""
-    event = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "index": index}
-    with (root / LOG).open("a", encoding="utf-8") as file:
-        file.write(_line({**event, "error": error} if error else event))
-
-
-def append_record(root: Path, record: dict[str, Any]) -> None:
-    """Adds a line to the index."""
-    with (root / INDEX).open("a", encoding="utf-8") as file:
-        file.write(_line(record))
-
-
 def write_index(root: Path, records: Mapping[int, dict[str, Any]]) -> None:
     """Replaces the index by the given records, sorted."""
     replace_index(root, (records[i] for i in sorted(records)))
@@ -202,7 +169,7 @@ def write_index(root: Path, records: Mapping[int, dict[str, Any]]) -> None:
 
 def replace_index(root: Path, records: Iterable[dict[str, Any]]) -> None:
     """Replaces the index by the given records, which come in order."""
-    _write_atomically(root / INDEX, map(_line, records))
+    write_atomically(root / INDEX, map(as_line, records))
 
 
 def set_aside(root: Path, index: int) -> None:
@@ -217,12 +184,6 @@ def set_aside(root: Path, index: int) -> None:
         folder.rename(aside / next(name for name in names if not (aside / name).exists()))
 
 
-def write_failed(root: Path, failures: list[dict[str, Any]]) -> None:
-    """Replaces `failed.jsonl`, or removes it when there is nothing to tell."""
-    if failures:
-        _write_atomically(root / FAILED, map(_line, failures))
-    else:
-        (root / FAILED).unlink(missing_ok=True)
 
 
 def read_index(root: Path) -> list[dict[str, Any]]:
@@ -278,7 +239,7 @@ def read_description(root: Path) -> dict[str, Any]:
     """What `dataset.yaml` says. Raises DatasetError if `root` is no dataset."""
     if not (root / DESCRIPTION).is_file():
         raise DatasetError(f"{root}: not a dataset; {DESCRIPTION} is expected in it")
-    description = read_yaml(root / DESCRIPTION, DatasetError, _MAX_DESCRIPTION_BYTES)
+    description = read_yaml(root / DESCRIPTION, DatasetError, MAX_DESCRIPTION_BYTES)
     if not isinstance(description, dict) or not isinstance(description.get("assets"), dict):
         raise DatasetError(f"{root / DESCRIPTION}: not a dataset's description")
     return description
@@ -289,59 +250,20 @@ def dump_yaml(data: Any) -> str:
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _finished(root: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Samples whose record and images are all there; others are made again."""
-    for path in sorted(root.glob(f"samples/*/*/{RECORD}")):
-        try:
-            record = _checked_record(read_json(path, DatasetError, _MAX_RECORD_BYTES))
-            whole = path.parent.samefile(root / sample_folder(record["spec"]["index"]))
-            if whole and all((root / file).stat().st_size for file in record["files"].values()):
-                yield record["spec"]["index"], record
-        except (DatasetError, OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
-
-
-def _check_folder(root: Path) -> None:
-    if root.exists() and not root.is_dir():
-        raise DatasetError(f"{root}: is a file; a folder is expected")
-    parent = next(p for p in (root, *root.absolute().parents) if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise DatasetError(f"{root}: cannot be written: {parent} is not a writable folder")
-
-
-def _check_same(path: Path, there: Any, wanted: dict[str, Any]) -> None:
-    if not isinstance(there, dict) or "schema_version" not in there:
-        raise DatasetError(f"{path}: not a dataset's description; give an empty or new folder")
-    was, now = _flat(there), _flat(wanted)
-    differing = [k for k in dict.fromkeys([*was, *now]) if was.get(k) != now.get(k)]
-    other = next((key for key in differing if key != "count"), None)
-    if other is not None:
-        raise DatasetError(
-            f"{path.parent}: holds another run: {other} was {was.get(other)!r}, "
-            f"now {now.get(other)!r}; give an empty or new folder"
-        )
-    count = was.get("count")
-    if differing and not (isinstance(count, int) and count < now["count"]):
-        raise DatasetError(
-            f"{path.parent}: holds a run of {count} samples; a run can grow, not shrink"
-        )
-
-
-def _flat(data: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(data, dict) or not data:
-        return {path: data}
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat |= _flat(value, f"{path}.{key}" if path else str(key))
-    return flat
-
-
-def _write_atomically(path: Path, parts: Iterable[str]) -> None:
+def write_atomically(path: Path, parts: Iterable[str]) -> None:
+    """Replaces a file by `parts` in a row; it is the old or the new one, whatever happens."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(parts)
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(parts)
+        sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
 
 
-def _line(record: Mapping[str, Any]) -> str:
+def as_line(record: Mapping[str, Any]) -> str:
+    """A line of index.jsonl and its like."""
     return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.errors import EyeglassError
 from pipeline.yamlfile import one_line
@@ -38,6 +40,28 @@ def write_whole(files: Mapping[Path, bytes]) -> None:
     finally:
         for temporary in ready.values():
             os.unlink(temporary)
+
+
+@contextmanager
+def writing_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write piece by piece; it appears at the end, or not at all if there is an error.
+
+    Raises EyeglassError, naming the file, if it cannot be written.
+    """
+    ready = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, ready = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.chmod(ready, 0o644)
+        os.replace(ready, path)
+        ready = ""
+    except OSError as error:
+        raise EyeglassError(f"{path}: cannot be written: {one_line(error)}") from None
+    finally:
+        if ready:
+            os.unlink(ready)
 
 
 def check_target(path: Path) -> None:

@@ -1,26 +1,19 @@
 """The child process that renders: the only one that loads Blender.
 
-It reads one JSON line a job from standard input and answers each with one JSON line on the file
-descriptor named by its first argument. Blender writes to standard output whenever it likes, so
-that is no place for answers.
-
-First line: the settings (recipe, assets, seed, out, threads, device, verify). Then jobs:
+It speaks the language of `pipeline.serving`. Jobs:
 {"index": i}                                 draw, fit, render and store sample i
+{"index": i, "spec": {...}}                  the same; this spec stands in for the first draw
 {"spec": {...}, "dest": DIR, "blend": FILE}  render one spec into DIR
 {"index": i, "preview": FILE}                draw, fit, render `all` of sample i into FILE
-Answers: {"ready": true} to the settings; then {"record": {...}}, with "verified": {...} if that
-was asked for, {"rejected": [...]} when no attempt can be worn, or {"error": text, "user": true if
-it is the user's to mend}. The record of a preview has no labels, and files that are not there.
+Answers: {"record": {...}}, with "verified": {...} if that was asked for, or {"rejected": [...]}
+when no attempt can be worn. The record of a preview has no labels, and files that are not there. As
+a sample begins and whenever it is drawn again, {"progress": {"spec": {...}}}.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import math
-import os
-import sys
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +29,6 @@ from pipeline.blender.verify import verify_layers
 from pipeline.camera import view_of
 from pipeline.catalog.catalog import Catalog, open_catalog
 from pipeline.denoise import Denoiser
-from pipeline.errors import EyeglassError
 from pipeline.finish import finish
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import Eyewear, Head, Surface, resized
@@ -46,6 +38,7 @@ from pipeline.plan import MAX_ATTEMPTS, draw
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.refraction import kitti_flow, refraction_flow
 from pipeline.rendering import Rendering
+from pipeline.serving import Tell, serve
 from pipeline.shadowkind import face_of, shadow_on
 from pipeline.skin import SkinSurface
 from pipeline.spec import HeadSpec, SampleSpec, parse_spec
@@ -72,15 +65,25 @@ class Sitting:
 
 
 class Worker:
-    """Settings and catalogue of one child process; `built` is the scene of its last sample."""
+    """Settings and catalogue of one child process; `built` is the scene of its last sample.
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    tell: is given what is to be said while a job goes on.
+    """
+
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        tell: Tell = lambda answer: None,
+    ) -> None:
+        self._tell = tell
         paths = {kind: path and Path(path) for kind, path in settings["assets"].items()}
         self.catalog: Catalog = open_catalog(**paths)
         self.recipe: Recipe = parse_recipe(settings["recipe"], "recipe")
         self.seed: int = settings["seed"]
         self.out = Path(settings["out"])
-        self.machine = device.select(settings["device"], settings["threads"])
+        self.scratch = Path(settings["scratch"])
+        self.machine = device.select(settings["device"], settings["threads"], settings["gpu"])
+        device.refuse_scripts()
         self.verify: bool = settings["verify"]
         self.denoiser = Denoiser(settings["threads"])
         self._seated: Sitter | None = None
@@ -88,6 +91,10 @@ class Worker:
         self.built: BuiltScene | None = None
         # What is alive by now stays, and need not be looked at again by each collection.
         gc.freeze()
+
+    def ready(self) -> dict[str, Any]:
+        """What is told of a worker that can begin."""
+        return {"gpus": self.machine.gpus}
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """The answer to a job; see the module's docstring for both."""
@@ -101,7 +108,8 @@ class Worker:
         if "preview" in job:
             return self._preview(job["index"], Path(job["preview"]))
         if "index" in job:
-            return self._make_sample(job["index"])
+            planned = job.get("spec") and parse_spec(job["spec"], "spec")
+            return self._make_sample(job["index"], planned)
         spec = parse_spec(job["spec"], "spec")
         worn, eyewear = self._fit(spec)
         parts = posed_parts(eyewear, worn)
@@ -117,8 +125,8 @@ class Worker:
         record["shadow"] = self._shadow(spec, images)
         return {"record": record}
 
-    def _make_sample(self, index: int) -> dict[str, Any]:
-        spec, worn, eyewear, rejected = self._first_worn(index)
+    def _make_sample(self, index: int, planned: SampleSpec | None) -> dict[str, Any]:
+        spec, worn, eyewear, rejected = self._first_worn(index, planned)
         if not worn.accepted:
             return {"rejected": rejected}
         parts = posed_parts(eyewear, worn)
@@ -126,14 +134,14 @@ class Worker:
         labels = self._labels(spec, parts, images)
         record = make_record(spec, self._fit_record(worn, eyewear), labels, rejected)
         record["shadow"] = self._shadow(spec, images)
-        write_sample(self.out, record, images)
+        write_sample(self.out, record, images, self.scratch)
         verified = None
         if self.verify and self.built is not None:
             verified = verify_layers(self.built, rendering)
         return {"record": record, "verified": verified}
 
     def _preview(self, index: int, file: Path) -> dict[str, Any]:
-        spec, worn, eyewear, rejected = self._first_worn(index)
+        spec, worn, eyewear, rejected = self._first_worn(index, None)
         if not worn.accepted:
             return {"rejected": rejected}
         self._sitting = None
@@ -148,11 +156,14 @@ class Worker:
         file.write_bytes(encode_png(to_uint8(exposed)))
         return {"record": make_record(spec, self._fit_record(worn, eyewear), {}, rejected)}
 
-    def _first_worn(self, index: int) -> tuple[SampleSpec, Fit, Eyewear, list[dict[str, Any]]]:
+    def _first_worn(
+        self, index: int, planned: SampleSpec | None
+    ) -> tuple[SampleSpec, Fit, Eyewear, list[dict[str, Any]]]:
         """The first attempt that can be worn, or the last one; and those rejected, with reasons."""
         rejected: list[dict[str, Any]] = []
         for attempt in range(MAX_ATTEMPTS):
-            spec = draw(self.recipe, self.catalog, self.seed, index, attempt)
+            spec = self._draw(index, attempt, planned)
+            self._tell({"progress": {"spec": spec.model_dump(mode="json")}})
             worn, eyewear = self._fit(spec)
             if worn.accepted:
                 break
@@ -166,6 +177,16 @@ class Worker:
                 }
             )
         return spec, worn, eyewear, rejected
+
+    def _draw(self, index: int, attempt: int, planned: SampleSpec | None) -> SampleSpec:
+        """The spec of an attempt; of a planned one all stays but what a rejection changes."""
+        if planned is not None and attempt == 0:
+            return planned
+        drawn = draw(self.recipe, self.catalog, self.seed, index, attempt)
+        if planned is None:
+            return drawn
+        changes = {name: getattr(drawn, name) for name in ("attempt", "glasses", "nose", "wear")}
+        return planned.model_copy(update=changes)
 
     def _fit(self, spec: SampleSpec) -> tuple[Fit, Eyewear]:
         sitter, limits = self._sitter(spec), self.recipe.limits.of(spec.wear.mode)
@@ -251,36 +272,5 @@ class Worker:
         return {key: image for key, image in found.items() if key in wanted}
 
 
-def main() -> None:
-    """Serves jobs until standard input ends."""
-    answers = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
-    worker: Worker | None = None
-    for line in sys.stdin:
-        _forget_log()
-        try:
-            message = json.loads(line)
-            if worker is None:
-                worker = Worker(message)
-                answer: dict[str, Any] = {"ready": True}
-            else:
-                answer = worker.run(message)
-        except EyeglassError as error:
-            answer = {"error": str(error), "user": True}
-        except Exception:
-            answer = {"error": traceback.format_exc(), "user": False}
-        print(json.dumps(answer), file=answers, flush=True)
-    # Blender's module may crash while the interpreter tears it down.
-    os._exit(0)
-
-
-def _forget_log() -> None:
-    """Keeps what Blender printed about the last job only; a log of weeks would fill the disk."""
-    sys.stdout.flush()
-    try:
-        os.ftruncate(1, 0)
-    except OSError:
-        return  # not a file: somebody is looking on
-
-
 if __name__ == "__main__":
-    main()
+    serve(Worker)

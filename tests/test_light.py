@@ -23,12 +23,12 @@ from pipeline.errors import RecipeError
 from pipeline.fit import fit, posed_parts
 from pipeline.generation import Request, _shares
 from pipeline.geometry import Material, Surface
+from pipeline.jobs import AssetFolders
 from pipeline.lamps import balanced
 from pipeline.lighting import CAN_GIVE, face_irradiances, walk
 from pipeline.pixels import REC709_LUMINANCE, linear_from_srgb
 from pipeline.plan import check_names, draw
 from pipeline.recipe import load_recipe, parse_recipe
-from pipeline.run import AssetFolders
 from pipeline.spec import (
     BACKGROUND_KINDS,
     LIGHT_KINDS,

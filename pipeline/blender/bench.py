@@ -24,6 +24,8 @@ import numpy as np
 from pipeline import store
 from pipeline.blender import labels, layers, trace
 from pipeline.denoise import Denoiser
+from pipeline.jobs import AssetFolders, RunSettings
+from pipeline.journal import JsonLines
 from pipeline.pixels import Float32, srgb_from_linear
 from pipeline.recipe import load_recipe
 from pipeline.spec import LAYERS
@@ -79,21 +81,22 @@ def measure(plan: Plan) -> Iterator[Measured]:
     """Renders the samples of a plan in turn, each followed by its own U."""
     with tempfile.TemporaryDirectory(prefix="eyeglass-") as folder:
         worker = _worker(plan, folder)
+        index = JsonLines(Path(folder) / store.INDEX)
         # Whoever comes first pays for what is loaded once.
         worker.run({"index": 10**6})
-        for index in range(plan.samples):
+        for number in range(plan.samples):
             with _stopwatch() as calls:
                 start = time.perf_counter()
-                record = worker.run({"index": index}).get("record")
+                record = worker.run({"index": number}).get("record")
                 if record is None:
                     continue
-                store.append_record(Path(folder), record)
+                index.append(number, record)
                 sample = time.perf_counter() - start
             built = worker.built
             assert built is not None
             layers.show(built, "all")
             plain = _plain_render(built.portrait.scene, plan.denoise)
-            naive = sum(_naive(built, plan.denoise)) if index < plan.naive else None
+            naive = sum(_naive(built, plan.denoise)) if number < plan.naive else None
             yield Measured(sample, sum(calls), plain, naive)
 
 
@@ -133,17 +136,8 @@ def _worker(plan: Plan, folder: str) -> Worker:
         update={"size": plan.size, "spp": plan.spp, "denoise": plan.denoise}
     )
     recipe = recipe.model_copy(update={"render": render, "pairs_per_portrait": plan.pairs})
-    return Worker(
-        {
-            "recipe": recipe.model_dump(mode="json"),
-            "assets": {"heads": None, "glasses": None, "hdri": None},
-            "seed": 0,
-            "out": folder,
-            "threads": plan.threads,
-            "device": "cpu",
-            "verify": False,
-        }
-    )
+    settings = RunSettings(recipe, AssetFolders(), 0, Path(folder), plan.threads, "cpu")
+    return Worker(settings.for_worker(0, Path(folder) / store.SCRATCH))
 
 
 def _naive(built: Any, denoise: bool) -> Iterator[float]:

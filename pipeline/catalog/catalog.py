@@ -66,6 +66,9 @@ class Persons:
         return tuple(EXPRESSIONS)
 
     def sha256_of(self, subject: str) -> str:
+        """Raises AssetError for a name that is no person's."""
+        if PERSON_NAME.fullmatch(subject) is None:
+            raise AssetError(f"no built-in person '{subject}'; they are named like 'person-000012'")
         return self.sha256
 
     def spec(
@@ -82,18 +85,14 @@ class Persons:
 
     def unwearable(self, number: int) -> frozenset[WearMode]:
         """Ways of wearing glasses that are not for a person, because of hat or mask."""
-        from pipeline.catalog.person import person
-
-        return person(number).clothes.unwearable
+        return _unwearable(number)
 
     def load(self, subject: str, expression: str, gaze: tuple[float, float] = (0.0, 0.0)) -> Head:
         """Raises AssetError for a name that is no person's, or an unknown expression."""
         from pipeline.catalog.head import build_head, person
 
-        match = PERSON_NAME.fullmatch(subject)
-        if match is None:
-            raise AssetError(f"no built-in person '{subject}'; they are named like 'person-000012'")
-        return build_head(person(int(match[1])), expression, gaze)
+        self.sha256_of(subject)
+        return build_head(person(int(subject.removeprefix("person-"))), expression, gaze)
 
 
 @dataclass(frozen=True)
@@ -108,6 +107,9 @@ class UserHeads:
         return (NEUTRAL,)
 
     def sha256_of(self, subject: str) -> str:
+        """Raises AssetError for an unknown name."""
+        if subject not in self.hashes:
+            raise AssetError(f"no head '{subject}' among {', '.join(self.files)}")
         return self.hashes[subject]
 
     def spec(
@@ -121,8 +123,7 @@ class UserHeads:
 
     def load(self, subject: str, expression: str, gaze: tuple[float, float] = (0.0, 0.0)) -> Head:
         """Raises AssetError for an unknown name, an expression, or an unusable mesh."""
-        if subject not in self.files:
-            raise AssetError(f"no head '{subject}' among {', '.join(self.files)}")
+        self.sha256_of(subject)
         if expression != NEUTRAL:
             raise AssetError(f"head '{subject}' is a mesh and has no expression but {NEUTRAL}")
         return _load_user_head(self.files[subject])
@@ -179,6 +180,13 @@ class Catalog:
             photo = entry.path
         return Surroundings(hdri, photo)
 
+    def check(self, spec: SampleSpec) -> None:
+        """Raises AssetError if an asset of a spec is absent or has changed; builds none."""
+        _same(spec.head.subject, spec.head.sha256, self.heads.sha256_of(spec.head.subject))
+        glasses = _named("glasses", spec.glasses.name, self.glasses)
+        _same(glasses.name, spec.glasses.sha256, glasses.sha256)
+        self.around(spec)
+
     def listing(self) -> list[tuple[str, str, str]]:
         """(kind, name, licence) of everything, for people to read."""
         if isinstance(self.heads, Persons):
@@ -212,6 +220,14 @@ def open_catalog(
         ),
         photos=_photos(backgrounds) if backgrounds else {},
     )
+
+
+@lru_cache(maxsize=2**13)
+def _unwearable(number: int) -> frozenset[WearMode]:
+    """A person takes longer to draw than all the rest of a spec."""
+    from pipeline.catalog.person import person
+
+    return person(number).clothes.unwearable
 
 
 def _persons() -> Persons:

@@ -42,10 +42,16 @@ class Light:
         """`exposure_of` a face in this world, turned by `rotation_deg` as in `LightSpec`."""
         return exposure_of(self.face_irradiances(rotation_deg))
 
-    def face_irradiances(self, rotation_deg: float) -> list[float]:
+    def face_irradiances(self, rotation_deg: float) -> tuple[float, ...]:
         """Irradiance (luminance) of a face turned by `FACE_YAWS_DEG`, in the world turned so."""
-        world = _small_map(self.path)
-        return [face_irradiance(world, rotation_deg, yaw) for yaw in FACE_YAWS_DEG]
+        return _face_irradiances(self.path, rotation_deg)
+
+
+@lru_cache(maxsize=2**13)
+def _face_irradiances(path: Path, rotation_deg: float) -> tuple[float, ...]:
+    """Recipes turn worlds by whole degrees, so a plan meets the same again and again."""
+    world = _small_map(path)
+    return tuple(face_irradiance(world, rotation_deg, yaw) for yaw in FACE_YAWS_DEG)
 
 
 def exposure_of(irradiances: Sequence[float]) -> float:

@@ -20,9 +20,9 @@ import numpy as np
 from pipeline import store
 from pipeline.catalog.catalog import Catalog, open_catalog
 from pipeline.generation import Request, generate_dataset
+from pipeline.jobs import AssetFolders
 from pipeline.pixels import REC709_LUMINANCE
 from pipeline.recipe import Background, Light, Recipe, load_recipe
-from pipeline.run import AssetFolders
 from pipeline.shadowkind import face_of
 from pipeline.spec import parse_spec
 

@@ -8,11 +8,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from pipeline.jobs import AssetFolders, RunSettings
 from pipeline.recipe import load_recipe
+from pipeline.store import SCRATCH
 from pipeline.worker import Worker
 
-SAMPLES, REPEATED = 300, 50
-SIZE, SPP = 256, 1
+SAMPLES, REPEATED = 500, 50
+SIZE, SPP = 64, 1
 SLOWER, GROWN_MB = 1.05, 50.0
 
 
@@ -28,13 +30,9 @@ def soak(
     """Seconds and memory after each of `samples`, the last `repeated` of which are the first."""
     recipe = load_recipe("portrait")
     render = recipe.render.model_copy(update={"size": size, "spp": SPP})
-    worker = Worker(
-        {
-            "recipe": recipe.model_copy(update={"render": render}).model_dump(mode="json"),
-            "assets": {"heads": None, "glasses": None, "hdri": None},
-            "seed": 0, "out": folder, "threads": 2, "device": "cpu", "verify": False,
-        }
-    )  # fmt: skip
+    recipe = recipe.model_copy(update={"render": render})
+    settings = RunSettings(recipe, AssetFolders(), 0, Path(folder), 2, "cpu")
+    worker = Worker(settings.for_worker(0, Path(folder) / SCRATCH))
     worker.run({"index": 10**6})
     seconds, memory = [], []
     for turn in range(samples):
