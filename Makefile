@@ -8,7 +8,7 @@ export PYTHON
 demo_out = build/demo
 python = $(VENV)/bin/python
 
-.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak verify-people verify-light bench bench-fit bench-lens bench-people bench-check install clean
+.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak verify-faults verify-people verify-light bench bench-fit bench-lens bench-people bench-check bench-supervision install clean
 
 help:
 	@echo "make demo     install into $(VENV) and render four samples into $(demo_out)"
@@ -19,7 +19,8 @@ help:
 	@echo "              WEAR=slipped, askew, pushed_up, undersized or oversized: worn that way"
 	@echo "make verify-layers  layers put together from parts against layers traced in full"
 	@echo "make verify-shadow  labels of shadows against references of many samples"
-	@echo "make verify-soak  time and memory of one worker over 300 samples"
+	@echo "make verify-soak  time and memory of one worker over 500 samples"
+	@echo "make verify-faults  runs that are killed, hung, torn and starved against undisturbed ones"
 	@echo "make verify-people  ages, tones and more in a plan of 2,000 against what is expected"
 	@echo "make verify-light  shadows, exposure and cost of 200 samples; LIGHT=\"--count 40\": of 40"
 	@echo "make bench    what a sample costs, in plain renders; writes build/bench.json"
@@ -27,6 +28,7 @@ help:
 	@echo "make bench-lens  tracing through curved lenses against flat ones"
 	@echo "make bench-people  samples of whole persons against bald ones"
 	@echo "make bench-check  eyeglass check against decoding the same files"
+	@echo "make bench-supervision  samples of a supervised worker against a bare loop"
 	@echo "make install  only install; the command is then $(VENV)/bin/eyeglass"
 	@echo "make clean    remove $(VENV), build/ and caches"
 	@echo "Variables: BENCH=--curves, PYTHON=/path/to/python (3.13 or 3.11), VENV=.venv"
@@ -71,6 +73,10 @@ verify-soak:
 	@.ci/install $(VENV) test
 	$(campaign).verify_soak
 
+verify-faults:
+	@.ci/install $(VENV) test
+	$(campaign).verify_faults
+
 verify-people:
 	@.ci/install $(VENV) test
 	$(campaign).verify_people
@@ -101,6 +107,10 @@ bench-check:
 	@rm -rf build/bench-check
 	$(VENV)/bin/eyeglass generate --count 4 --seed 8 --out build/bench-check/rendered
 	$(campaign).bench_check
+
+bench-supervision:
+	@.ci/install $(VENV) test
+	$(campaign).bench_supervision
 
 # A folder that is no environment is not ours to remove.
 clean:

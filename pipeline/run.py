@@ -104,7 +104,8 @@ def generate(
             keeper.end(str(fault))
             raise fault from None
         except BaseException as error:
-            keeper.end(str(error) or type(error).__name__)
+            stopped = isinstance(error, KeyboardInterrupt)
+            keeper.end("an interruption" if stopped else str(error) or type(error).__name__)
             raise
         keeper.end(None)
     return keeper.totals()

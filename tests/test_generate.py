@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline import journal
+from pipeline import journal, store
 from pipeline.check import check_dataset
 from pipeline.contact import COLUMNS
 from pipeline.spec import IMAGE_KEYS, LAYERS, split_of
@@ -146,10 +146,11 @@ def test_a_run_that_lost_its_index_and_a_sample_goes_on(dataset, tmp_path):
     folder = tmp_path / "r" / "samples" / "000" / "000001"
     for file in folder.iterdir():
         file.unlink()
-    (folder.parent / ".000002.77.tmp").mkdir()
+    leftover = tmp_path / "r" / "log" / "scratch" / "000002.77.tmp"
+    leftover.mkdir(parents=True)
     generate(tmp_path / "r", 3)
     assert data_files(tmp_path / "r") == data_files(dataset)
-    assert not (folder.parent / ".000002.77.tmp").exists()
+    assert not leftover.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -304,6 +305,30 @@ def test_pairs_of_a_portrait_differ_in_glasses_and_nose_and_each_is_the_same_alo
         assert (tmp_path / "alone" / f"{key}.png").read_bytes() == (out / path).read_bytes(), key
 
 
+def test_a_plan_is_rendered_as_it_stands(dataset, tmp_path):
+    """Sample 0 as it was drawn; of sample 1 a pair far too wide, and a view of our own."""
+    plan = tmp_path / "plan.jsonl"
+    done = run("plan", "--scene", "smoke", "--count", 2, "--out", plan)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"2 specs in {plan}\na sample takes about ")
+    lines = plan.read_text().splitlines()
+    spec = json.loads(lines[2])
+    spec["wear"] = {**spec["wear"], "mode": "oversized", "scale": 1.9}
+    spec["camera"]["yaw_deg"] = 5.0
+    plan.write_text("\n".join([*lines[:2], json.dumps(spec)]))
+    done = run("generate", "--plan", plan, "--out", tmp_path / "set")
+    assert done.returncode == 0, done.stderr
+    records = store.read_index(tmp_path / "set")
+    assert records[0] == store.read_index(dataset)[0]
+    (rejected,) = records[1]["rejected"]
+    assert (rejected["attempt"], rejected["wear"]) == (0, "oversized")
+    made = records[1]["spec"]
+    assert (made["attempt"], made["wear"]["mode"]) == (1, "worn")
+    assert {key: made[key] for key in ("camera", "head", "light", "render")} == {
+        key: spec[key] for key in ("camera", "head", "light", "render")
+    }
+
+
 def test_layers_are_verified_against_full_traces(dataset, tmp_path):
     done = run("generate", "--scene", "smoke", "--count", 1, "--out", tmp_path / "v",
                "--spp", 64, "--verify-layers")  # fmt: skip
@@ -344,6 +369,11 @@ def test_contact_sheet_has_a_row_a_sample(dataset):
         ("--count 2 --scene thin.yaml --out new", "$.nose: less than 1% of this distribution"),
         ("--count 2 --scene heavy.yaml --out new", "$.glasses: weights must add up to more than 0"),
         ("--count 2", "Missing option '--out'"),
+        ("--out new", "Missing option '--count', or '--plan'"),
+        ("--plan none.jsonl --out new", "--scene is what the plan says"),
+        ("--count 2 --out new --shard 3/2", "I/N with 1 <= I <= N is expected"),
+        ("--count 2 --out new --address here:1", "give --engine ray too"),
+        ("--count 3 --out {set} --shard 1/2", "shard was None, now '1/2'"),
         ("--count 2 --out new --cuont 3", "No such option"),
     ],
 )

@@ -165,9 +165,7 @@ def _look_after(run: subprocess.Popen[bytes], said: str, root: Path, tally: Tall
             tally.wrong.append(f"left behind after {run.returncode}: {strays}")
 
 
-def fake_campaign(
-    folder: Path, seed: int, samples: int, disturbances: int, tally: Tally
-) -> None:
+def fake_campaign(folder: Path, seed: int, samples: int, disturbances: int, tally: Tally) -> None:
     """One run of fakes against one left in peace."""
     rng = random.Random(seed)
     faults = folder / f"faults-{seed}"
@@ -186,8 +184,9 @@ def fake_campaign(
     until_it_ends(
         rng, command, war, tally, disturbances, 1.5, environment | {"FAULTS": str(faults)}
     )
-    if any(faults.iterdir()):
-        tally.wrong.append(f"faults that never came: {sorted(p.name for p in faults.iterdir())}")
+    # A sample that was finished as its worker was killed is not begun again.
+    spared = Counter(kind for path in faults.iterdir() for kind in path.read_text().split())
+    tally.faults -= spared
     if data_files(peace) != data_files(war):
         tally.wrong.append(f"run {seed} is not what the undisturbed one is")
 
