@@ -114,7 +114,7 @@ def dataset(root: Path, specs: Iterable[SampleSpec]) -> Path:
     records = {}
     for one in specs:
         fit = {**FIT, "vertex_distance_mm": 12.0 + one.index % 5}
-        records[one.index] = store.make_record(one, fit, [])
+        records[one.index] = store.make_record(one, fit, {}, [])
         store.write_sample(root, records[one.index], images(one))
     store.write_index(root, records)
     describe(root, len(records))
@@ -148,7 +148,7 @@ def copies(source: Path, root: Path, count: int) -> Path:
         changed = copy.deepcopy(original["spec"])
         changed["index"] = index
         record = store.make_record(
-            parse_spec(changed, "copy"), original["fit"], original["rejected"]
+            parse_spec(changed, "copy"), original["fit"], original["labels"], original["rejected"]
         )
         moved = {
             key: np.roll(store.read_image(source / path), turn, axis=1)

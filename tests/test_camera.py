@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.camera import face_centre, project, world_from_camera
+from pipeline.camera import View, face_centre, world_from_camera
 from pipeline.geometry import Anchors
 from pipeline.spec import CameraSpec
 
@@ -40,7 +40,10 @@ def camera(**changes: float) -> CameraSpec:
     ],
 )
 def test_projection(changes, offset, expected):
-    pixels = project(camera(**changes), CENTRE, CENTRE + np.array([offset], float), 100)
+    seen_by = camera(**changes)
+    pose = world_from_camera(seen_by, CENTRE)
+    view = View(pose, seen_by.focal_mm, seen_by.shift_x, seen_by.shift_y)
+    pixels = view.project(CENTRE + np.array([offset], float), 100)
     assert pixels[0] == pytest.approx(expected, abs=1e-9)
 
 

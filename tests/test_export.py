@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import synthetic
@@ -28,7 +27,7 @@ from pipeline.export.command import FORMS, export
 from pipeline.export.forms import Options
 from pipeline.recipe import load_recipe, parse_recipe
 from pipeline.refraction import flow_from_kitti
-from pipeline.spec import IMAGE_KEYS, LAYERS, MASKS, SPLITS, split_of
+from pipeline.spec import IMAGE_KEYS, MASKS, SPLITS, split_of
 
 #: Every form, the archive of one of them too.
 EVERY = [(name, Options()) for name in FORMS] + [("glasses-detector", Options(zip=True))]

@@ -12,7 +12,7 @@ from pipeline.blender import labels, layers, scene, shading, trace
 from pipeline.blender.device import Machine
 from pipeline.blender.frames import blender_points, turned_world
 from pipeline.blender.labels import render_coverage
-from pipeline.camera import face_centre, project
+from pipeline.camera import view_of
 from pipeline.catalog.catalog import open_catalog
 from pipeline.catalog.light import face_irradiance, read_hdr
 from pipeline.denoise import Denoiser, denoised_layers
@@ -239,7 +239,7 @@ def test_a_small_emitter_at_an_anchor_lands_on_its_projection(worn_spec, catalog
         bpy.data.objects.remove(obj)
         rows, columns = np.mgrid[: seen.shape[0], : seen.shape[1]] + 0.5
         centre = [(seen * columns).sum() / seen.sum(), (seen * rows).sum() / seen.sum()]
-        expected = project(spec.camera, face_centre(head.anchors), point[None], 128)[0]
+        expected = view_of(spec.camera, head).project(point[None], 128)[0]
         assert np.linalg.norm(np.array(centre) - expected) < 0.5
 
 

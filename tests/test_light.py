@@ -14,7 +14,7 @@ from pipeline.backdrop import SPAN, backdrop
 from pipeline.blender import layers, scene, shading
 from pipeline.blender.device import Machine
 from pipeline.blender.frames import blender_points, turned_world
-from pipeline.camera import face_centre, project
+from pipeline.camera import face_centre, view_of
 from pipeline.catalog.catalog import AssetError, Surroundings, open_catalog
 from pipeline.catalog.light import MIDDLE_REFLECTANCE, TARGET_FACE_VALUE, face_irradiance
 from pipeline.catalog.photos import read_photo
@@ -227,7 +227,7 @@ def test_a_background_lights_nothing_but_what_lets_it_through(photo_spec):
     without, _ = backdrop_picture(plain, catalog, hidden=False)
     skin = catalog.head(spec.head).surfaces["skin"].vertices
     nose = skin[skin[:, 2].argmax()]
-    at = project(spec.camera, face_centre(catalog.head(spec.head).anchors), nose[None], 64)[0]
+    at = view_of(spec.camera, catalog.head(spec.head)).project(nose[None], 64)[0]
     column, row = at.astype(int)
     assert np.array_equal(
         with_photo[row - 2 : row + 3, column - 2 : column + 3],

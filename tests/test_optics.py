@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.blender import layers, lenses, scene, shading
 from pipeline.blender.device import Machine
+from pipeline.camera import view_of
 from pipeline.catalog.data import data_path
 from pipeline.catalog.eyewear import build_eyewear, load_design
 from pipeline.catalog.finishes import LENSES
@@ -197,7 +198,10 @@ def test_a_lens_before_a_board_shrinks_it_as_thick_lens_optics_says(power, worn_
     assert found == pytest.approx(shrinking(form), rel=0.02)
     # The flow says the same without a picture.
     flow, valid = refraction_flow(
-        spec.camera, head, {"lens_left": lens, "pads": far_away()}, np.ones((64, 64), bool)
+        view_of(spec.camera, head),
+        head,
+        {"lens_left": lens, "pads": far_away()},
+        np.ones((64, 64), bool),
     )
     assert valid[24:40, 24:40].all()
     assert 1 / (1 + slope_at_the_middle(flow[32, :, 0])) == pytest.approx(shrinking(form), rel=0.02)
@@ -260,9 +264,9 @@ def test_what_nothing_is_seen_through_has_no_flow_and_lets_nothing_through(worn_
     painted = replace(lens, material=replace(lens.material, transmission=0.0))
     parts = {"lens_left": painted, "pads": far_away()}
     everywhere = np.ones((64, 64), bool)
-    assert not refraction_flow(spec.camera, head, parts, everywhere)[1].any()
+    assert not refraction_flow(view_of(spec.camera, head), head, parts, everywhere)[1].any()
     parts = {"lens_left": lens, "pads": far_away()}
-    assert refraction_flow(spec.camera, head, parts, everywhere)[1].mean() > 0.2
+    assert refraction_flow(view_of(spec.camera, head), head, parts, everywhere)[1].mean() > 0.2
 
 
 @pytest.mark.parametrize("caustics", [False, True])
@@ -314,7 +318,7 @@ def dressed(worn_spec, catalog):
     rendering = lenses.render_extras(built, face, layers.render(built, face), spec)
     coverage = rendering.coverage
     behind = coverage.lens_left + coverage.lens_right > 0
-    flow, valid = refraction_flow(spec.camera, head, parts, behind)
+    flow, valid = refraction_flow(view_of(spec.camera, head), head, parts, behind)
     again = layers.trace_layer(built, "all")["Combined"][..., :3]
     return spec, rendering, flow, valid, again
 

@@ -119,7 +119,7 @@ def test_cells_of_a_heat_map_are_where_samples_are():
 def counted(specs: list[Any]) -> Figures:
     figures = Figures()
     for spec in specs:
-        figures.add(store.make_record(spec, synthetic.FIT, []), spec, (0.1, 0.02))
+        figures.add(store.make_record(spec, synthetic.FIT, {}, []), spec, (0.1, 0.02))
     return figures
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DatasetError
-from pipeline.imagefile import check_header, decoded
+from pipeline.imagefile import check_file, decoded
 from pipeline.spec import LAYERS, MASKS, SPLITS, SampleSpec, parse_spec, sample_id
 from pipeline.store import INDEX, encode_png, iter_lines, parse_record
 from pipeline.yamlfile import one_line
@@ -210,7 +210,7 @@ def load(dataset: Path, record: Mapping[str, Any], keys: Sequence[str], size: in
 def _stored(path: Path, key: str, size: int) -> Image:
     try:
         data = path.read_bytes()
-        check_header(data, key, size)
+        check_file(data, key, size)
         image = Image(key, size, data)
         _ = image.pixels  # now, while the file's name is known
     except OSError as error:
