@@ -317,8 +317,7 @@ def _check_plan_alone(context: click.Context, plan: Path | None) -> None:
 
 
 @commands.command(
-    epilog=_EXAMPLE + "eyeglass plan --count 100000 --out plan.jsonl\n"
-    "  eyeglass generate --plan plan.jsonl --out set"
+    epilog=_EXAMPLE + "eyeglass plan --count 100000 --out plan.jsonl"
 )
 @click.option("--count", type=click.IntRange(1, 10**9), required=True, help="Samples to plan.")
 @click.option(

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline import store
 from pipeline.spec import (
+    EXTRA_KEYS,
     CameraSpec,
     GlassesSpec,
     HeadSpec,
@@ -27,7 +28,7 @@ SIZE = 64
 DESIGNS = ("aviator", "round", "cat_eye", "rimless")
 LIGHTS = ("studio", "city", "forest")
 WEARS = ("worn", "worn", "slipped", "askew")
-EXTRAS = ("sunglasses", "no_reflection", "lens_transmittance", "refraction_flow")
+EXTRAS = EXTRA_KEYS
 
 
 def spec(index: int, size: int = SIZE, denoise: bool = False, extras: bool = False) -> SampleSpec:
@@ -102,6 +103,10 @@ def images(of: SampleSpec) -> dict[str, np.ndarray]:
             "no_reflection": np.where(lens, 90, found["all"]).astype(np.uint8),
             "lens_transmittance": np.where(lens, 60000, 65535 * np.ones(3)).astype(np.uint16),
             "refraction_flow": flow,
+            "depth": np.where(full > 0, 5004, 0).astype(np.uint16),
+            "normal": np.where(worn, (32768, 32768, 65535), 0).astype(np.uint16),
+            "parsing_all": np.where(full > 0, 3, 1).astype(np.uint8),
+            "parsing_face": np.ones_like(full),
         }
     return found
 

@@ -60,6 +60,11 @@ def test_arrays_are_what_other_readers_find(root: Path):
     stored = cv2.imread(str(root / record["files"]["lens_transmittance"]), cv2.IMREAD_UNCHANGED)
     assert np.allclose(sample["lens_transmittance"], stored[..., ::-1] / 65535, atol=1e-6)
     assert sample["lens_transmittance"].dtype == np.float32
+    there = sample["mask_full"] > 0
+    assert np.allclose(sample["depth"], np.where(there, 500.4, 0))
+    assert np.allclose(sample["normal"][there], (0, 0, 1), atol=2e-5)
+    assert not sample["normal"][~there].any()
+    assert (sample["parsing_all"] == np.where(there, 3, 1)).all()
     flow, lens = sample["refraction_flow"], sample["mask_lenses"] > 0
     assert flow.dtype == np.float32
     assert flow.shape == (16, 16, 3)
