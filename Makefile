@@ -8,7 +8,7 @@ export PYTHON
 demo_out = build/demo
 python = $(VENV)/bin/python
 
-.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak verify-faults verify-people verify-light bench bench-fit bench-lens bench-people bench-check bench-supervision install clean
+.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak verify-faults verify-people verify-light verify-export bench bench-fit bench-lens bench-people bench-check bench-supervision install clean
 
 help:
 	@echo "make demo     install into $(VENV) and render four samples into $(demo_out)"
@@ -23,6 +23,7 @@ help:
 	@echo "make verify-faults  runs that are killed, hung, torn and starved against undisturbed ones"
 	@echo "make verify-people  ages, tones and more in a plan of 2,000 against what is expected"
 	@echo "make verify-light  shadows, exposure and cost of 200 samples; LIGHT=\"--count 40\": of 40"
+	@echo "make verify-export  exports of 20,000 samples: time a sample and memory"
 	@echo "make bench    what a sample costs, in plain renders; writes build/bench.json"
 	@echo "make bench-fit  fits a second on one core, first fit of a large scan"
 	@echo "make bench-lens  tracing through curved lenses against flat ones"
@@ -76,6 +77,10 @@ verify-soak:
 verify-faults:
 	@.ci/install $(VENV) test
 	$(campaign).verify_faults
+
+verify-export:
+	@.ci/install $(VENV) test
+	$(campaign).verify_export
 
 verify-people:
 	@.ci/install $(VENV) test

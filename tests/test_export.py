@@ -323,7 +323,10 @@ def test_options_that_have_no_place_are_named(
 
 @pytest.mark.parametrize(
     ("form", "options"),
-    [("webdataset", Options(layers=("all", "sunglasses"))), ("glasses-detector", Options(zip=True))],
+    [
+        ("webdataset", Options(layers=("all", "sunglasses"))),
+        ("glasses-detector", Options(zip=True)),
+    ],
 )
 def test_a_layer_that_the_dataset_lacks_is_named(
     form: str, options: Options, tmp_path: Path
@@ -380,7 +383,10 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(
     )  # fmt: skip
     assert found.returncode == 2
     assert found.stdout == ""
-    assert found.stderr == f"Error: {tmp_path / 'out'}: cannot be written: File too large\n"
+    # Some libraries say it in words of their own around those of the system.
+    assert found.stderr.startswith(f"Error: {tmp_path / 'out'}: cannot be written: ")
+    assert found.stderr.endswith("File too large\n")
+    assert found.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 

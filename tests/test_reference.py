@@ -83,7 +83,7 @@ def test_lines_in_the_readme_parse() -> None:
     lines = [x for block in whole for x in block.splitlines() if x.startswith("eyeglass ")]
     assert len(lines) >= 5
     for line in lines:
-        assert_parses(line)
+        assert_parses(re.sub(r"\$\w+", "2", line))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ tells samples by ID alone, whatever data they lie in, so an ID holds a hash of t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import zipfile
@@ -171,7 +172,8 @@ class _ZipSink:
 
     def __init__(self, stage: Staging) -> None:
         self._stage, self._count = stage, 0
-        self._zip = zipfile.ZipFile(stage.folder / f"{ZIP}.zip", "w", zipfile.ZIP_STORED)
+        self._file = (stage.folder / f"{ZIP}.zip").open("w+b")
+        self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)
 
     def settle(self, item: Item) -> bool:
         return False
@@ -190,11 +192,15 @@ class _ZipSink:
     def abandon(self) -> None:
         # Or it would try to write its directory when it is collected.
         self._zip.fp = None
+        # What is still to be written may have no room.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def close(self) -> None:
         entries = _Entries(self._count, self._stage.lines(self._TABLE))
         self._zip.filelist = entries  # type: ignore[assignment]
         self._zip.close()
+        self._file.close()
 
 
 @dataclass(frozen=True)
