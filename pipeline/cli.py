@@ -255,10 +255,7 @@ def _check_plan_or_count(context: click.Context, plan: Path | None, count: int |
             raise click.UsageError(f"--{name} is what the plan says: leave it out, or --plan")
 
 
-@commands.command(
-    epilog=_EXAMPLE + "eyeglass plan --count 100000 --out plan.jsonl\n"
-    "  eyeglass generate --plan plan.jsonl --out set"
-)
+@commands.command(epilog=_EXAMPLE + "eyeglass plan --count 100000 --out plan.jsonl")
 @click.option("--count", type=click.IntRange(1, 10**9), required=True, help="Samples to plan.")
 @click.option(
     "--out", type=_PATH, required=True, metavar="FILE", help="The plan, a JSON line a sample."
@@ -280,7 +277,7 @@ def plan(
     glasses: Path | None,
     hdri: Path | None,
 ) -> None:
-    """Write the specs of COUNT samples to FILE without rendering them.
+    """Write the specs of COUNT samples to FILE without rendering them; `generate --plan` does that.
 
     Then renders a sample or two here and prints how long all would take, and how much room.
     """
@@ -291,7 +288,7 @@ def plan(
     render = {"size": size, "spp": spp, "denoise": denoise}
     series = drawn_series(count, seed, scene, render, AssetFolders(heads, glasses, hdri))
     planning.write(series, out)
-    click.echo(f"{count} specs in {out}", nl=True)
+    click.echo(f"{count} specs in {out}")
     click.echo(planning.estimate(series, threads, device))
 
 

@@ -86,7 +86,7 @@ def test_lines_in_the_readme_parse() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["eyeglass generate --out x", "eyeglass fit a", "eyeglass generate --count 1 --uot x"]
+    "line", ["eyeglass generate --count 1", "eyeglass fit a", "eyeglass generate --count 1 --uot x"]
 )
 def test_the_check_of_examples_can_fail(line: str) -> None:
     with pytest.raises(click.ClickException):
