@@ -316,9 +316,7 @@ def _check_plan_alone(context: click.Context, plan: Path | None) -> None:
             raise click.UsageError(f"--{name} is what the plan says: leave it out, or --plan")
 
 
-@commands.command(
-    epilog=_EXAMPLE + "eyeglass plan --count 100000 --out plan.jsonl"
-)
+@commands.command(epilog=_EXAMPLE + "eyeglass plan --count 100000 --out plan.jsonl")
 @click.option("--count", type=click.IntRange(1, 10**9), required=True, help="Samples to plan.")
 @click.option(
     "--out", type=_PATH, required=True, metavar="FILE", help="The plan, a JSON line a sample."
@@ -341,7 +339,7 @@ def plan(
     hdri: Path | None,
     backgrounds: Path | None,
 ) -> None:
-    """Write the specs of COUNT samples to FILE without rendering them.
+    """Write the specs of COUNT samples to FILE without rendering them; `generate --plan` does that.
 
     Then renders a sample or two here and prints how long all would take, and how much room.
     """
@@ -353,7 +351,7 @@ def plan(
     folders = AssetFolders(heads, glasses, hdri, backgrounds)
     series = drawn_series(count, seed, scene, render, folders)
     planning.write(series, out)
-    click.echo(f"{count} specs in {out}", nl=True)
+    click.echo(f"{count} specs in {out}")
     click.echo(planning.estimate(series, threads, device))
 
 
