@@ -236,11 +236,9 @@ def generate(
     from pipeline.shards import WHOLE, Shard
 
     folders = AssetFolders(heads, glasses, hdri, backgrounds)
-    if plan is None and count is None:
-        count = generation.whole_count(scene, folders)
     request = generation.Request(
         out=out,
-        count=count or 0,
+        count=count,
         scene=scene,
         seed=seed,
         render={"size": size, "spp": spp, "denoise": denoise},

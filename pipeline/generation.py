@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import click
 from pipeline import __version__, store
 from pipeline.catalog.catalog import Catalog, UserHeads
 from pipeline.errors import RecipeError
-from pipeline.jobs import KINDS, AssetFolders, RunSettings, Supervision, cores
+from pipeline.jobs import AssetFolders, RunSettings, Supervision, cores
 from pipeline.journal import check_run
 from pipeline.plan import check_names, design, draw
 from pipeline.planfile import Plan, check_plan, read_head
@@ -41,12 +41,13 @@ class Request:
     """What `eyeglass generate` was asked for; None in `render` leaves the recipe's value.
 
     plan: a file that says what to make; count, scene, seed and render are not asked then.
+    count: None for the whole of a scene with a design.
     workers, threads: None for what suits the machine. address: of the Ray cluster to run on, 'auto'
     for the one that this machine belongs to or else one of its own; None runs without Ray.
     """
 
     out: Path
-    count: int
+    count: int | None
     scene: str
     seed: int
     render: dict[str, Any]
@@ -78,13 +79,20 @@ class Series:
 
 
 def drawn_series(
-    count: int, seed: int, scene: str, render: dict[str, Any], assets: AssetFolders
+    count: int | None, seed: int, scene: str, render: dict[str, Any], assets: AssetFolders
 ) -> Series:
-    """A series of a scene. Raises EyeglassError if a part of it cannot be met."""
+    """A series of a scene; of a scene with a design the whole, if `count` is None.
+
+    Raises EyeglassError if a part of it cannot be met.
+    """
     recipe = _with_overrides(load_recipe(scene), render)
     catalog = assets.open()
     recipe = for_folders(recipe, assets, catalog)
     check_names(recipe, catalog, scene)
+    if count is None:
+        if not recipe.design:
+            raise RecipeError(f"{scene}: has no design that says how many samples; give --count")
+        count = design(recipe, catalog, seed=0).size
     return Series(count, seed, scene, recipe, assets, catalog)
 
 
@@ -95,7 +103,9 @@ def planned_series(path: Path, assets: AssetFolders) -> Series:
     """
     head = read_head(path)
     made_with = {kind: Path(folder) for kind, folder in head.assets.items() if folder}
-    folders = AssetFolders(**{kind: getattr(assets, kind) or made_with.get(kind) for kind in KINDS})
+    folders = AssetFolders(
+        **{kind: folder or made_with.get(kind) for kind, folder in asdict(assets).items()}
+    )
     catalog = folders.open()
     recipe = parse_recipe(head.recipe, f"{path}: line 1: recipe")
     check_names(recipe, catalog, str(path))
@@ -139,17 +149,6 @@ def generate_dataset(request: Request) -> int:
         if progress.worst["unequal_px"] or progress.worst["omitted"] > OMITTED_BYTES:
             return NOT_EQUAL
     return SOME_FAILED if totals.failed else 0
-
-
-def whole_count(scene: str, assets: AssetFolders) -> int:
-    """How many samples the design of a scene has. Raises RecipeError for a scene without one."""
-    recipe = load_recipe(scene)
-    if not recipe.design:
-        raise RecipeError(f"{scene}: has no design that says how many samples; give --count")
-    catalog = assets.open()
-    recipe = for_folders(recipe, assets, catalog)
-    check_names(recipe, catalog, scene)
-    return design(recipe, catalog, seed=0).size
 
 
 #: Before a first sample is there, nothing tells how long one takes: half an hour, and 0.1 ms for

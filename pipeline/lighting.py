@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.catalog.light import FACE_YAWS_DEG, Light, exposure_of, face_irradiance
-from pipeline.catalog.sky import SKY_NAME, SKY_SHA256, direction, sky_map
+from pipeline.catalog.sky import METERED_HEIGHT, SKY_NAME, SKY_SHA256, direction, sky_map
 from pipeline.errors import RecipeError
 from pipeline.lamps import coloured, set_up
 from pipeline.recipe import Light as LightRecipe
@@ -115,7 +115,7 @@ def face_irradiances(light: LightSpec, world: Light) -> list[float]:
     if light.sky is None:
         around = list(world.face_irradiances(light.rotation_deg))
     else:
-        sky = sky_map(light.sky)
+        sky = sky_map(light.sky, METERED_HEIGHT)
         around = [face_irradiance(sky, 0.0, yaw) for yaw in FACE_YAWS_DEG]
     found = [light.world_gain * irradiance for irradiance in around]
     for lamp in light.lamps:

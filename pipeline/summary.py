@@ -67,14 +67,14 @@ def verification(figures: dict[str, float]) -> str:
     )
 
 
-def _shares(root: Path) -> str:
-    """Planned against delivered shares of what a rejected attempt may change.
+def shares(root: Path) -> str:
+    """Planned against delivered shares of what a rejected attempt may change, and of shadows.
 
     What was planned is the first attempt of each sample.
     """
-    groups = ("glasses", "nose", "wear", "shadow")
-    planned: dict[str, Counter[str]] = {group: Counter() for group in groups}
+    planned: dict[str, Counter[str]] = {"glasses": Counter(), "nose": Counter(), "wear": Counter()}
     delivered: dict[str, Counter[str]] = {group: Counter() for group in planned}
+    shadows = Counter[str](), Counter[str]()
     rejected = 0
 
     def count(into: dict[str, Counter[str]], glasses: str, nose: float, wear: str) -> None:
@@ -87,9 +87,9 @@ def _shares(root: Path) -> str:
         first = [*record["rejected"], record][0]
         count(planned, first["glasses"], first["nose"], first.get("wear", "worn"))
         count(delivered, record["glasses"], record["nose"], record.get("wear", "worn"))
-        if record["spec"]["light"].get("shadow"):
-            planned["shadow"][record["spec"]["light"]["shadow"]] += 1
-            delivered["shadow"][record["shadow"]["kind"]] += 1
+        if asked := record["spec"].get("light", {}).get("shadow"):
+            shadows[0][asked] += 1
+            shadows[1][record["shadow"]["kind"]] += 1
     for _, failure in read_failures(root):
         spec = failure["spec"]
         own = {
@@ -99,6 +99,10 @@ def _shares(root: Path) -> str:
         }
         first = [*failure["rejected"], own][0]
         count(planned, first["glasses"], first["nose"], first["wear"])
+        if asked := spec.get("light", {}).get("shadow"):
+            shadows[0][asked] += 1
+    if shadows[0]:
+        planned["shadow"], delivered["shadow"] = shadows
     lines = [f"{'':<28}{'planned':>9}{'delivered':>11}"]
     for group, before in planned.items():
         after = delivered[group]
@@ -116,4 +120,4 @@ def finish_dataset(root: Path) -> str:
     first = list(itertools.islice(store.iter_index(root), MAX_SAMPLES))
     sheet = store.encode_png(contact_sheet(root, first))
     write_whole({root / "contact.png": sheet})
-    return _shares(root)
+    return shares(root)

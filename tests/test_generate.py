@@ -369,7 +369,7 @@ def test_contact_sheet_has_a_row_a_sample(dataset):
         ("--count 2 --scene thin.yaml --out new", "$.nose: less than 1% of this distribution"),
         ("--count 2 --scene heavy.yaml --out new", "$.glasses: weights must add up to more than 0"),
         ("--count 2", "Missing option '--out'"),
-        ("--out new", "Missing option '--count', or '--plan'"),
+        ("--out new", "has no design that says how many samples; give --count"),
         ("--plan none.jsonl --out new", "--scene is what the plan says"),
         ("--count 2 --out new --shard 3/2", "I/N with 1 <= I <= N is expected"),
         ("--count 2 --out new --address here:1", "give --engine ray too"),

@@ -12,7 +12,7 @@ from pipeline.blender import labels, layers, scene, shading, trace
 from pipeline.blender.device import Machine
 from pipeline.blender.frames import blender_points, turned_world
 from pipeline.blender.labels import render_coverage
-from pipeline.camera import view_of
+from pipeline.camera import face_centre, view_of
 from pipeline.catalog.catalog import open_catalog
 from pipeline.catalog.light import face_irradiance, read_hdr
 from pipeline.denoise import Denoiser, denoised_layers
@@ -276,7 +276,7 @@ def test_a_grey_wall_before_the_camera_comes_out_at_the_predicted_exposure(worn_
             shader.node("ShaderNodeBsdfDiffuse", {"Color": (0.35, 0.35, 0.35)}).outputs[0]
         )
         mesh = bpy.data.meshes.new("card")
-        centre = built.portrait.centre
+        centre = face_centre(catalog.head(spec.head).anchors)
         square = centre + 150 * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0.0]])
         mesh.from_pydata(blender_points(square).tolist(), [], [(0, 1, 2, 3)])
         mesh.materials.append(card)

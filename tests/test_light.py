@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mathutils import Matrix
 
+from pipeline import store
 from pipeline.backdrop import SPAN, backdrop
 from pipeline.blender import layers, scene, shading
 from pipeline.blender.device import Machine
@@ -21,9 +22,7 @@ from pipeline.catalog.photos import read_photo
 from pipeline.catalog.sky import SUN_DEG, direction, sky_map, sunlight
 from pipeline.errors import RecipeError
 from pipeline.fit import fit, posed_parts
-from pipeline.generation import Request, _shares
 from pipeline.geometry import Material, Surface
-from pipeline.jobs import AssetFolders
 from pipeline.lamps import balanced
 from pipeline.lighting import CAN_GIVE, face_irradiances, walk
 from pipeline.pixels import REC709_LUMINANCE, linear_from_srgb
@@ -37,6 +36,8 @@ from pipeline.spec import (
     SkySpec,
     parse_spec,
 )
+from pipeline.store import make_record
+from pipeline.summary import shares
 
 TWO = Machine(2, "CPU")
 BUILT_IN = [kind for kind in BACKGROUND_KINDS if kind != "photo"]
@@ -134,7 +135,7 @@ def test_a_card_shows_the_metered_irradiance(lamps, sky, worn_spec, catalog):
         shader.node("ShaderNodeBsdfDiffuse", {"Color": (0.35, 0.35, 0.35)}).outputs[0]
     )
     mesh = bpy.data.meshes.new("card")
-    square = portrait.centre + 45 * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0.0]])
+    square = face_centre(catalog.head(spec.head).anchors) + 45 * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0.0]])
     mesh.from_pydata(blender_points(square).tolist(), [], [(0, 1, 2, 3)])
     mesh.materials.append(card)
     obj = bpy.data.objects.new("card", mesh)
@@ -431,22 +432,23 @@ def test_directions_are_unit_and_to_the_subjects_left():
 
 def test_generate_says_which_shadows_came_out(mixed, catalog, tmp_path):
     """Of ten delivered, one is faint that was to be none."""
-    planned = Counter(draw(mixed, catalog, 0, index).light.shadow for index in range(10))
+    specs = [draw(mixed, catalog, 0, index) for index in range(10)]
+    planned = Counter(spec.light.shadow for spec in specs)
     came = ["none", "faint", *["soft"] * 5, *["hard"] * 3]
-    records = [
-        {"glasses": "round", "nose": 1.0, "rejected": [], "shadow": {"kind": kind}} for kind in came
-    ]
-    request = Request(
-        count=10, out=tmp_path, scene="x", seed=0, render={}, assets=AssetFolders(), workers=1,
-        threads=1, device="cpu",
-    )  # fmt: skip
-    lines = [line.split() for line in _shares(mixed, catalog, request, records).splitlines()]
+    records = {
+        spec.index: make_record(spec, {}, {}, []) | {"shadow": {"kind": kind}}
+        for spec, kind in zip(specs, came, strict=True)
+    }
+    store.write_index(tmp_path, records)
+    lines = [line.split() for line in shares(tmp_path).splitlines()]
     found = {line[1]: line[2:] for line in lines if line[0] == "shadow"}
-    assert {kind: shares[0] for kind, shares in found.items()} == {
+    assert {kind: told[0] for kind, told in found.items()} == {
         kind: f"{planned[kind]}0.0%" if planned[kind] else "0.0%" for kind in found
     }
-    assert {kind: shares[1] for kind, shares in found.items()} == {
+    assert {kind: told[1] for kind, told in found.items()} == {
         "none": "10.0%", "faint": "10.0%", "soft": "50.0%", "hard": "30.0%",
     }  # fmt: skip
     plain = mixed.model_copy(update={"light": load_recipe("smoke").light})
-    assert "shadow" not in _shares(plain, catalog, request, records)
+    spec = draw(plain, catalog, 0, 0)
+    store.write_index(tmp_path, {0: make_record(spec, {}, {}, []) | {"shadow": {"kind": "hard"}}})
+    assert "shadow" not in shares(tmp_path)

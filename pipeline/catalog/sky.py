@@ -28,7 +28,8 @@ SKY_SHA256 = hashlib.sha256(f"{SKY_NAME} {_REVISION}".encode()).hexdigest()
 #: The sun's width.
 SUN_DEG = 0.53
 
-_WIDTH, _HEIGHT = 512, 256
+#: Rows of the map that lights, and of one that is fine enough to meter by.
+_HEIGHT, METERED_HEIGHT = 256, 32
 #: Reflectance of the ground: grass and pavement, a little warm.
 _GROUND = np.array([0.21, 0.19, 0.16])
 #: What stands at the horizon: trees and hills, hazy with distance.
@@ -66,12 +67,12 @@ _ZENITH_Y = np.array(
 
 
 @lru_cache(maxsize=4)
-def sky_map(sky: SkySpec) -> Float32:
-    """(256, 512, 3) linear Rec. 709 radiance, equirectangular as `pipeline.catalog.light` has it.
+def sky_map(sky: SkySpec, height: int = _HEIGHT) -> Float32:
+    """(h, 2 h, 3) linear Rec. 709 radiance, equirectangular as `pipeline.catalog.light` has it.
 
     The sun's disc is not in it. Below the horizon is ground, and hills on it, lit by sky and sun.
     """
-    up, ways = _directions()
+    up, ways = _directions(height)
     if sky.turbidity is None:
         dome = (_OVERCAST_ZENITH * (1 + 2 * np.maximum(up, 0)) / 3)[..., None] * _OVERCAST_COLOR
         falling = np.zeros(3)
@@ -81,16 +82,16 @@ def sky_map(sky: SkySpec) -> Float32:
         irradiance, color = sunlight(sky)
         falling = irradiance * np.array(color) * np.sin(np.deg2rad(sky.sun_elevation_deg))
     above = up > 0
-    solid_angle = np.sqrt(1 - up**2) * (np.pi / _HEIGHT) * (2 * np.pi / _WIDTH)
+    solid_angle = np.sqrt(1 - up**2) * (np.pi / height) ** 2
     falling = falling + ((dome * (up * solid_angle)[..., None])[above]).sum(axis=0)
     ground, hills = _GROUND * falling / np.pi, _HILLS * falling / np.pi
-    far = np.where((up < _skyline())[..., None], hills, dome)
+    far = np.where((up < _skyline(2 * height))[..., None], hills, dome)
     return np.where(above[..., None], far, ground).astype(np.float32)
 
 
-def _skyline() -> FloatArray:
+def _skyline(width: int) -> FloatArray:
     """Sine of the elevation of what stands at the horizon (w,): 1 to 9 degrees, hills or trees."""
-    turn = (np.arange(_WIDTH) + 0.5) / _WIDTH * 2 * np.pi
+    turn = (np.arange(width) + 0.5) / width * 2 * np.pi
     waves = ((3, 2.0, 0.3), (7, 1.1, 1.9), (17, 0.6, 4.0), (41, 0.3, 2.2))
     elevation = 5.0 + sum(high * np.sin(count * turn + shift) for count, high, shift in waves)
     return np.asarray(np.sin(np.deg2rad(elevation)))
@@ -121,11 +122,12 @@ def direction(azimuth_deg: float, elevation_deg: float) -> FloatArray:
     return np.array([np.sin(azimuth) * across, np.sin(elevation), np.cos(azimuth) * across])
 
 
-def _directions() -> tuple[NDArray[np.float64], FloatArray]:
+def _directions(height: int) -> tuple[NDArray[np.float64], FloatArray]:
     """The sine of the elevation (h, w), and the direction in the head's frame (h, w, 3)."""
     # Blender's azimuth, from +x towards +y, is that of the head's frame less 90 degrees.
-    azimuth = (0.5 - (np.arange(_WIDTH) + 0.5) / _WIDTH) * 2 * np.pi + np.pi / 2
-    elevation = (0.5 - (np.arange(_HEIGHT) + 0.5) / _HEIGHT) * np.pi
+    width = 2 * height
+    azimuth = (0.5 - (np.arange(width) + 0.5) / width) * 2 * np.pi + np.pi / 2
+    elevation = (0.5 - (np.arange(height) + 0.5) / height) * np.pi
     across, up = np.cos(elevation)[:, None], np.sin(elevation)[:, None]
     ways = np.stack(
         np.broadcast_arrays(np.sin(azimuth) * across, up, np.cos(azimuth) * across), axis=-1

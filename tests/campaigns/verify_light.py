@@ -20,11 +20,12 @@ import numpy as np
 from pipeline import store
 from pipeline.catalog.catalog import Catalog, open_catalog
 from pipeline.generation import Request, generate_dataset
-from pipeline.jobs import AssetFolders
+from pipeline.jobs import AssetFolders, RunSettings
 from pipeline.pixels import REC709_LUMINANCE
 from pipeline.recipe import Background, Light, Recipe, load_recipe
 from pipeline.shadowkind import face_of
 from pipeline.spec import parse_spec
+from pipeline.store import SCRATCH
 
 COUNT, SIZE, COST_SAMPLES = 200, 128, 12
 #: Shares of samples with a visible shadow, a hard one, and none.
@@ -112,14 +113,12 @@ def cost(recipe: Recipe, samples: int) -> float:
     with tempfile.TemporaryDirectory(prefix="eyeglass-") as folder:
         workers = {
             name: Worker(
-                {
-                    "recipe": of.model_dump(mode="json"), "seed": 0, "out": f"{folder}/{name}",
-                    "assets": AssetFolders().as_text(), "threads": 1, "device": "cpu",
-                    "verify": False,
-                }
+                RunSettings(of, AssetFolders(), 0, Path(folder) / name, 1, "cpu").for_worker(
+                    0, Path(folder) / name / SCRATCH
+                )
             )
             for name, of in (("scene", recipe), ("plain", plain))
-        }  # fmt: skip
+        }
         for index in range(-1, samples):
             for name, worker in workers.items():
                 # Whoever comes first pays for what is loaded once.
@@ -143,8 +142,8 @@ def main() -> int:
     given = parser.parse_args()
     request = Request(
         count=given.count, out=given.out.resolve(), scene=given.scene, seed=0,
-        render={"size": SIZE, "spp": given.spp}, assets=AssetFolders(), workers=given.workers,
-        threads=1, device="cpu",
+        render={"size": SIZE, "spp": given.spp}, plan=None, assets=AssetFolders(),
+        workers=given.workers, threads=1, device="cpu",
     )  # fmt: skip
     generate_dataset(request)
     seen = look(given.out, open_catalog())
