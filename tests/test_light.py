@@ -135,7 +135,8 @@ def test_a_card_shows_the_metered_irradiance(lamps, sky, worn_spec, catalog):
         shader.node("ShaderNodeBsdfDiffuse", {"Color": (0.35, 0.35, 0.35)}).outputs[0]
     )
     mesh = bpy.data.meshes.new("card")
-    square = face_centre(catalog.head(spec.head).anchors) + 45 * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0.0]])
+    centre = face_centre(catalog.head(spec.head).anchors)
+    square = centre + 45 * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0.0]])
     mesh.from_pydata(blender_points(square).tolist(), [], [(0, 1, 2, 3)])
     mesh.materials.append(card)
     obj = bpy.data.objects.new("card", mesh)
