@@ -582,6 +582,9 @@ def assets(
 @click.option(
     "--size", type=click.IntRange(16, 8192), help="Width and height in pixels  [default: as stored]"
 )
+@click.option(
+    "--sensor", is_flag=True, help="Pictures as the camera of each sample's spec took them."
+)
 @click.option("--splits", is_flag=True, help="lyu: a folder for each split.")
 @click.option(
     "--zip", "as_zip", is_flag=True,
@@ -600,6 +603,7 @@ def export(
     limit: int | None,
     jpeg: int | None,
     size: int | None,
+    sensor: bool,
     splits: bool,
     as_zip: bool,
     shard_size: int | None,
@@ -618,6 +622,7 @@ def export(
         limit=limit,
         jpeg=jpeg,
         size=size,
+        sensor=sensor,
         splits=splits,
         zip=as_zip,
         shard_mb=shard_size,

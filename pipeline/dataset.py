@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DatasetError
 from pipeline.imagefile import FORMS, decoded
-from pipeline.spec import IMAGE_KEYS, MASKS, SPLITS
+from pipeline.sensor import apply_sensor
+from pipeline.spec import IMAGE_KEYS, MASKS, SPLITS, SensorSpec, parse_spec
 from pipeline.store import INDEX, iter_lines, parse_record
 from pipeline.yamlfile import one_line
 
@@ -34,8 +35,9 @@ class EyeglassDataset:
     - `normal`: (h, w, 3) float32, unit vectors, x right, y up, z towards the camera; 0 likewise;
     - `parsing_all`, `parsing_face`: (h, w) uint8, classes of `pipeline.catalog.parsing`.
 
-    `split`: 'train', 'val' or 'test'; all samples if left out. Sixteen bytes a sample are held, in
-    two arrays, so that worker processes can share or copy it; it holds no open file.
+    `split`: 'train', 'val' or 'test'; all samples if left out. `sensor`: RGB layers as the camera
+    of each sample's spec took them, not clean (see `pipeline.sensor`). Sixteen bytes a sample are
+    held, in two arrays, so that worker processes can share or copy it; it holds no open file.
     Raises DatasetError if `root` is no dataset, or for a layer or split that it does not have.
     """
 
@@ -44,12 +46,14 @@ class EyeglassDataset:
         root: str | os.PathLike[str],
         layers: Sequence[str] = IMAGE_KEYS,
         split: str | None = None,
+        sensor: bool = False,
     ) -> None:
         self.root = Path(os.path.abspath(root))
         self.layers = _known(layers)
         if split is not None and split not in SPLITS:
             raise DatasetError(f"unknown split '{split}'; known: {', '.join(SPLITS)}")
         self.split = split
+        self.sensor = sensor
         self._numbers, self._starts = self._find()
 
     def __len__(self) -> int:
@@ -59,6 +63,8 @@ class EyeglassDataset:
         record = self.record(position)
         size = record["spec"]["render"]["size"]
         images = {key: self._read(record["files"][key], key, size) for key in self.layers}
+        if self.sensor:
+            images = apply_sensor(images, self._sensor(record))
         return {"id": record["id"], **images}
 
     def record(self, position: SupportsIndex) -> dict[str, Any]:
@@ -75,6 +81,12 @@ class EyeglassDataset:
         if record is None or record["spec"]["index"] != self._numbers[i]:
             raise DatasetError(f"{self.root / INDEX}: has changed; open the dataset again")
         return record
+
+    def _sensor(self, record: dict[str, Any]) -> SensorSpec:
+        sensor = parse_spec(record["spec"], f"{self.root}: sample {record['id']}").sensor
+        if sensor is None:
+            raise DatasetError(f"{self.root}: the spec of sample {record['id']} has no sensor")
+        return sensor
 
     def _find(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Number of each sample, and where its line begins in the index."""

@@ -94,7 +94,8 @@ def _export_command(form: Form) -> str:
         ("--shard-size", options.shard_mb),
     ):
         words += [flag, str(value)] if value else []
-    words += ["--splits"] * options.splits + ["--zip"] * options.zip + ["--out", "again"]
+    words += ["--sensor"] * options.sensor + ["--splits"] * options.splits
+    words += ["--zip"] * options.zip + ["--out", "again"]
     return shlex.join(words)
 
 
@@ -121,8 +122,9 @@ def _samples(options: Options, selection: Selection) -> str:
     ]
     sizes = ", ".join(f"{size}" for size in selection.sizes)
     told = f"Rendered {sizes} px wide" + (f", here {options.size}" if options.size else "")
+    told += "; pictures as a camera took them" if options.sensor else "; pictures are clean"
     if options.jpeg:
-        told += f"; pictures are JPEG of quality {options.jpeg}"
+        told += f", JPEG of quality {options.jpeg}"
     return "\n".join(["| split | samples | subjects |", "|---|---|---|", *rows, "", told + "."])
 
 

@@ -141,7 +141,9 @@ def _in_order(
 
 
 def _item(form: Form, selection: Selection, record: Mapping[str, Any]) -> Item:
-    return form.item(load(selection.dataset, record, selection.keys, form.options.size))
+    options = form.options
+    sample = load(selection.dataset, record, selection.keys, options.size, options.sensor)
+    return form.item(sample)
 
 
 def _size_warnings(form: Form, selection: Selection) -> list[str]:

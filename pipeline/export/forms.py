@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Protocol
 import cv2
 from numpy.typing import NDArray
 
-from pipeline.export.samples import PICTURES, Sample, Selection
+from pipeline.export.samples import Sample, Selection
 from pipeline.export.staging import Staging
+from pipeline.sensor import PICTURES
 
 MIMES = {"png": "image/png", "jpg": "image/jpeg"}
 
@@ -22,8 +23,9 @@ class Options:
     """What an export was asked for beside its form; None leaves the form's own value.
 
     layers: images of a sample to hold. split: of which samples. limit: how many at most. jpeg:
-    quality of pictures, 1 to 100; PNG if None. size: width in px; as stored if None. splits: a
-    folder for each split. zip: one archive. shard_mb: largest shard.
+    quality of pictures, 1 to 100; PNG if None. size: width in px; as stored if None. sensor:
+    pictures as the camera of each spec took them, not clean. splits: a folder for each split.
+    zip: one archive. shard_mb: largest shard.
     """
 
     layers: tuple[str, ...] | None = None
@@ -31,6 +33,7 @@ class Options:
     limit: int | None = None
     jpeg: int | None = None
     size: int | None = None
+    sensor: bool = False
     splits: bool = False
     zip: bool = False
     shard_mb: int | None = None

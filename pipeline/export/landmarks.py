@@ -42,7 +42,7 @@ CATEGORY: dict[str, Any] = {
 
 
 def of(sample: Sample) -> tuple[Sequence[Sequence[float]], Sequence[bool]] | None:
-    """Points (x, y) in px of the stored picture, and whether each is seen; None if not known."""
+    """Points (x, y) in px of the picture, and whether each is seen; None if not known."""
     labels = sample.record.get("labels") or {}
     points = labels.get("landmarks_px")
     if points is None:
@@ -58,11 +58,9 @@ def annotation(sample: Sample, size: int) -> dict[str, Any] | None:
     found = of(sample)
     if found is None:
         return None
-    scale = size / sample.spec.render.size
     keypoints: list[float] = []
     inside = []
     for (x, y), visible in zip(*found, strict=True):
-        x, y = scale * x, scale * y
         if 0 <= x < size and 0 <= y < size:
             inside.append((x, y))
             keypoints += [round(x - 0.5, 2), round(y - 0.5, 2), 2 if visible else 1]

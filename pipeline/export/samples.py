@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DatasetError
 from pipeline.imagefile import check_file, decoded
-from pipeline.spec import LAYERS, MASKS, SPLITS, SampleSpec, parse_spec, sample_id
+from pipeline.sensor import PICTURES, apply_sensor
+from pipeline.spec import MASKS, SPLITS, SampleSpec, SensorSpec, parse_spec, sample_id
 from pipeline.store import INDEX, encode_png, iter_lines, parse_record
 from pipeline.yamlfile import one_line
 
-#: Pictures, which a JPEG may hold; labels it may not.
-PICTURES = (*LAYERS, "sunglasses", "no_reflection")
 #: Images whose pixels may be averaged: pictures, and shares of something.
 _AVERAGED = frozenset((*PICTURES, "alpha_full", "shadow_matte", "lens_transmittance"))
 
@@ -194,16 +193,29 @@ def _counted(codes: NDArray[np.int64], names: Sequence[str]) -> dict[str, int]:
     return {name: count for name, count in zip(names, counts, strict=True) if count}
 
 
-def load(dataset: Path, record: Mapping[str, Any], keys: Sequence[str], size: int | None) -> Sample:
-    """A sample with the images `keys`, `size` px wide if that is given.
+def load(
+    dataset: Path,
+    record: Mapping[str, Any],
+    keys: Sequence[str],
+    size: int | None = None,
+    sensor: bool = False,
+) -> Sample:
+    """A sample with the images `keys`.
 
-    Raises DatasetError if a file is not whole and as promised: files are handed on byte for
-    byte, so their checksums are looked at too.
+    size: their width in px, and of the picture that labels of the record are about; as stored if
+    None. sensor: pictures as the camera of the spec took them. Raises DatasetError if a file is not
+    whole and as promised: they are handed on byte for byte, so their checksums are looked at too.
     """
     spec = parse_spec(record["spec"], f"{dataset / INDEX}: sample {record['id']}")
     images = {key: _stored(dataset / record["files"][key], key, spec.render.size) for key in keys}
+    if sensor:
+        if spec.sensor is None:
+            raise DatasetError(f"{dataset}: the spec of sample {spec.id} has no sensor")
+        images |= _taken(images, spec.sensor)
     if size is not None and size != spec.render.size:
         images = {key: _resized(image, size) for key, image in images.items()}
+        labels = _scaled_labels(record.get("labels") or {}, size / spec.render.size)
+        record = {**record, "labels": labels}
     return Sample(record, spec, images)
 
 
@@ -218,6 +230,15 @@ def _stored(path: Path, key: str, size: int) -> Image:
     except ValueError as error:
         raise DatasetError(f"{path}: {error}") from None
     return image
+
+
+def _taken(images: Mapping[str, Image], sensor: SensorSpec) -> dict[str, Image]:
+    """The pictures among images, as a camera took them."""
+    clean = {key: image.pixels for key, image in images.items() if key in PICTURES}
+    return {
+        key: Image(key, images[key].size, b"", pixels)
+        for key, pixels in apply_sensor(clean, sensor).items()
+    }
 
 
 def _resized(image: Image, size: int) -> Image:
@@ -247,3 +268,23 @@ def _scaled_flow(image: NDArray[np.uint16], scale: float) -> NDArray[np.uint16]:
 
     flow, valid = flow_from_kitti(image)
     return kitti_flow(flow * scale, valid)
+
+
+def _scaled_labels(labels: Mapping[str, Any], scale: float) -> dict[str, Any]:
+    """The labels of a record, see `pipeline.labels`, of a picture `scale` times as wide."""
+
+    def scaled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: scaled(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [scaled(inner) for inner in value]
+        return None if value is None else round(scale * value, 3)
+
+    found = {
+        key: scaled(value) if key.endswith("_px") or key == "glasses_box" else value
+        for key, value in labels.items()
+    }
+    if "camera_matrix" in labels:
+        *rows, last = labels["camera_matrix"]
+        found["camera_matrix"] = [*scaled(rows), last]
+    return found
