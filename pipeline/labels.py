@@ -34,8 +34,8 @@ class HeadInSight:
 
     @cached_property
     def solid(self) -> Solid:
-        """All of the head's surfaces, clothes and what is held too; not its hair."""
-        return Solid(list(self.head.surfaces.values()))
+        """All of the head's surfaces, clothes and what is held too; neither hair nor lashes."""
+        return Solid([part for name, part in self.head.surfaces.items() if name != "lashes"])
 
 
 def sample_labels(
