@@ -87,7 +87,7 @@ def hidden(view: View, points: FloatArray, solid: Solid | None) -> NDArray[np.bo
     eye = view.pose[:3, 3]
     ways = points - eye
     distance = np.linalg.norm(ways, axis=1)
-    reach = solid.hit(np.broadcast_to(eye, points.shape), ways / distance[:, None])[0]
+    reach = solid.reach(np.broadcast_to(eye, points.shape), ways / distance[:, None])
     return reach < distance - _HIDING_MM
 
 
