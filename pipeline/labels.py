@@ -34,8 +34,8 @@ class HeadInSight:
 
     @cached_property
     def solid(self) -> Solid:
-        """All of the head's surfaces, clothes and what is held too; not its hair."""
-        return Solid(list(self.head.surfaces.values()))
+        """All of the head's surfaces, clothes and what is held too; neither hair nor lashes."""
+        return Solid([part for name, part in self.head.surfaces.items() if name != "lashes"])
 
 
 def sample_labels(
@@ -87,7 +87,7 @@ def hidden(view: View, points: FloatArray, solid: Solid | None) -> NDArray[np.bo
     eye = view.pose[:3, 3]
     ways = points - eye
     distance = np.linalg.norm(ways, axis=1)
-    reach = solid.hit(np.broadcast_to(eye, points.shape), ways / distance[:, None])[0]
+    reach = solid.reach(np.broadcast_to(eye, points.shape), ways / distance[:, None])
     return reach < distance - _HIDING_MM
 
 

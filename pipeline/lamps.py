@@ -2,8 +2,8 @@
 
 Angles are of a lamp as the face sees it, in the head's frame: azimuth to the subject's left, and
 up. How soft its shadows are is how large it is seen; where they fall is where it stands. Glasses
-hide their own shadow from the camera if a small light stands at the lens.
-Strengths count from 1 for the main lamp.
+hide their own shadow from the camera if a small light stands at the lens. Strengths count from 1
+for the main lamp.
 """
 
 from __future__ import annotations

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import trimesh
+from numpy.typing import NDArray
 
 from pipeline.geometry import FloatArray, Surface
 
@@ -19,14 +21,39 @@ class Solid:
         faces = np.concatenate([s.triangles() + n for s, n in zip(surfaces, starts, strict=True)])
         self._mesh = trimesh.Trimesh(vertices, faces, process=False)
         self._corners = vertices[faces]
-        self._normals = np.asarray(self._mesh.vertex_normals)[faces]
+
+    @cached_property
+    def _normals(self) -> FloatArray:
+        return np.asarray(self._mesh.vertex_normals)[self._mesh.faces]
+
+    def reach(self, start: FloatArray, ways: FloatArray) -> FloatArray:
+        """(n,) how far in mm rays (n, 3) go until they meet it; inf: never."""
+        return self._met(start, ways)[0]
 
     def hit(self, start: FloatArray, ways: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """How far (n,) mm rays (n, 3) go until they meet it (inf: never), and its normal there."""
-        reach, normals = np.full(len(start), np.inf), np.zeros((len(start), 3))
-        if not len(start):
+        """What `reach` says, and the normal there, (n, 3); 0 where nothing is met."""
+        reach, triangles = self._met(start, ways)
+        normals = np.zeros((len(start), 3))
+        met = np.flatnonzero(np.isfinite(reach))
+        if not len(met):
             return reach, normals
-        triangles = self._mesh.ray.intersects_first(start, ways)
+        a, b, c = np.moveaxis(self._corners[triangles[met]], 1, 0)
+        point = start[met] + reach[met, None] * ways[met]
+        across = np.cross(b - a, c - a)
+        square = (across**2).sum(axis=1)
+        second = (np.cross(point - a, c - a) * across).sum(axis=1) / square
+        third = (np.cross(b - a, point - a) * across).sum(axis=1) / square
+        weights = np.stack([1 - second - third, second, third], axis=1)
+        normal = (weights[..., None] * self._normals[triangles[met]]).sum(axis=1)
+        normals[met] = normal / np.linalg.norm(normal, axis=1, keepdims=True)
+        return reach, normals
+
+    def _met(self, start: FloatArray, ways: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
+        """How far rays go, (n,), and the triangle that they meet, (n,), -1 for none."""
+        reach = np.full(len(start), np.inf)
+        if not len(start):
+            return reach, np.zeros(0, np.int64)
+        triangles = np.asarray(self._mesh.ray.intersects_first(start, ways), np.int64)
         met = np.flatnonzero(triangles >= 0)
         # Found in single precision; where on the triangle's plane, in double.
         a, b, c = np.moveaxis(self._corners[triangles[met]], 1, 0)
@@ -34,12 +61,5 @@ class Solid:
         slope = (across * ways[met]).sum(axis=1)
         slope = np.where(np.abs(slope) < 1e-12, np.nan, slope)
         far = (across * (a - start[met])).sum(axis=1) / slope
-        point = start[met] + far[:, None] * ways[met]
-        square = (across**2).sum(axis=1)
-        second = (np.cross(point - a, c - a) * across).sum(axis=1) / square
-        third = (np.cross(b - a, point - a) * across).sum(axis=1) / square
-        weights = np.stack([1 - second - third, second, third], axis=1)
-        normal = (weights[..., None] * self._normals[triangles[met]]).sum(axis=1)
         reach[met] = np.where(np.isfinite(far), far, np.inf)
-        normals[met] = normal / np.linalg.norm(normal, axis=1, keepdims=True)
-        return reach, normals
+        return reach, triangles

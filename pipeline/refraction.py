@@ -53,7 +53,7 @@ def refraction_flow(
         worn = [frame, *(other for key, other in lenses.items() if key != name)]
         start: FloatArray = np.broadcast_to(eye, directions.shape)
         reach, normals = lens.hit(start, directions)
-        before = np.min([other.hit(start, directions)[0] for other in (skin, *worn)], axis=0)
+        before = np.min([other.reach(start, directions) for other in (skin, *worn)], axis=0)
         through = np.flatnonzero(reach < before)
         ior = glass[name].ior
         points, ways, ok = _through(
@@ -121,8 +121,8 @@ def _seen_point(
     points: FloatArray, ways: FloatArray, skin: Solid, eyewear: list[Solid]
 ) -> FloatArray:
     """(n, 3) mm that rays end at, far away where they miss the head; nan if eyewear stops them."""
-    reach = skin.hit(points, ways)[0]
-    stopped = np.min([part.hit(points, ways)[0] for part in eyewear], axis=0) < reach
+    reach = skin.reach(points, ways)
+    stopped = np.min([part.reach(points, ways) for part in eyewear], axis=0) < reach
     far = np.where(np.isfinite(reach), reach, _INFINITE_MM)
     return np.where(stopped[:, None], np.nan, points + far[:, None] * ways)
 
@@ -131,5 +131,5 @@ def _in_sight(eye: FloatArray, points: FloatArray, skin: Solid) -> Mask:
     """(n,) whether nothing of the head stands between the pinhole and points (n, 3)."""
     ways = points - eye
     distance = np.linalg.norm(ways, axis=1)
-    reach = skin.hit(np.broadcast_to(eye, points.shape), ways / distance[:, None])[0]
+    reach = skin.reach(np.broadcast_to(eye, points.shape), ways / distance[:, None])
     return reach > distance - _SAME_MM

@@ -303,3 +303,39 @@ def test_looking_aside_leaves_the_vertex_distance_alone(catalog):
     )
     for side in ("left", "right"):
         assert abs(ahead[f"vertex_distance_{side}_mm"] - aside[f"vertex_distance_{side}_mm"]) < 0.05
+
+
+def test_distance_follows_from_lens_and_fill_but_nobody_comes_too_near(catalog):
+    """At fill 0.8 a 24 mm lens would be 24 / 36 * 230 / 0.8 = 192 mm away, one of 50 mm 399 mm."""
+    camera = {"focal_mm": {"mix": [[1, 24], [3, 50]]}, "fill": 0.8, "nearest_mm": 350}
+    recipe = parse_recipe({"camera": camera}, "x")
+    seen = [draw(recipe, catalog, 0, index).camera for index in range(400)]
+    away = {c.focal_mm: c.distance_mm for c in seen}
+    assert away == {24.0: 350.0, 50.0: pytest.approx(399.3, abs=0.1)}
+    assert abs(sum(c.focal_mm == 24 for c in seen) / 400 - 0.25) < 3 * (0.25 * 0.75 / 400) ** 0.5
+
+
+def test_a_lens_in_focus_moves_no_other_draw_and_comes_as_often_as_asked(catalog, smoke):
+    camera = smoke.camera.model_copy(update={"focused": 0.3, "f_number": [2.0, 4.0]})
+    recipe = smoke.model_copy(update={"camera": camera})
+    pairs = [(draw(recipe, catalog, 1, i), draw(smoke, catalog, 1, i)) for i in range(300)]
+    numbers = [spec.camera.f_number for spec, _ in pairs]
+    assert abs(sum(n is not None for n in numbers) / 300 - 0.3) < 3 * (0.3 * 0.7 / 300) ** 0.5
+    assert all(n is None or 2 <= n <= 4 for n in numbers)
+    for spec, plain in pairs[:50]:
+        camera = spec.camera.model_copy(update={"f_number": None})
+        assert spec.model_copy(update={"camera": camera}) == plain
+
+
+def test_views_of_portrait_are_as_wide_as_its_scene_says(catalog):
+    recipe = load_recipe("portrait")
+    seen = [draw(recipe, catalog, 0, index).camera for index in range(1000)]
+    focal = np.array([camera.focal_mm for camera in seen])
+    assert 24 <= focal.min() < 26
+    assert 130 < focal.max() <= 135
+    assert min(camera.distance_mm for camera in seen) == 350
+    assert 0.35 < np.mean([camera.f_number is not None for camera in seen]) < 0.45
+    for name, most, usual in (("yaw_deg", 60, 22), ("pitch_deg", 30, 10), ("roll_deg", 20, 6)):
+        turns = np.abs([getattr(camera, name) for camera in seen])
+        assert 0.8 * most < turns.max() <= most
+        assert turns.std() < usual

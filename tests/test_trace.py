@@ -43,11 +43,18 @@ def test_two_far_corners_are_two_boxes_if_a_call_is_cheap():
     assert boxes_around(mask, 1000) == [Box(2, 1, 19, 18)]
 
 
-@pytest.mark.parametrize("kind", ["speckles", "ring", "corner"])
-def test_pixels_traced_alone_are_those_of_the_whole_picture(kind, worn_spec, catalog):
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("speckles", {}), ("ring", {}), ("corner", {}),
+        # The screen in the plane in focus, within the head; and an aligned crop.
+        ("speckles", {"f_number": 1.4}), ("ring", {"f_number": 1.4, "align": "ffhq"}),
+    ],
+)  # fmt: skip
+def test_pixels_traced_alone_are_those_of_the_whole_picture(kind, changes, worn_spec, catalog):
     spec = worn_spec("round")
     camera = spec.camera.model_copy(
-        update={"shift_x": 0.07, "shift_y": -0.04, "roll_deg": 9.0, "yaw_deg": 20.0}
+        update={"shift_x": 0.07, "shift_y": -0.04, "roll_deg": 9.0, "yaw_deg": 20.0, **changes}
     )
     spec = spec.model_copy(update={"camera": camera})
     portrait = scene.build_portrait(

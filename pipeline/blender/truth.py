@@ -161,8 +161,9 @@ def _counts(
             opaque = shading.emission(f"label_worn_{half}", (red, green, blue))
             for obj in portrait.label_head.values():
                 obj.material_slots[0].material = painted
+            kinds = {ior: _clear(ior) for ior in worn.values() if ior is not None}
             for obj, ior in worn.items():
-                obj.material_slots[0].material = opaque if ior is None else _clear(ior)
+                obj.material_slots[0].material = opaque if ior is None else kinds[ior]
             with flat(portrait, picture, labels, shown, spp=_SPP):
                 seen = trace(portrait.scene, where)["Combined"][..., :3]
             left = np.rint(seen.astype(np.float64) * _SPP)

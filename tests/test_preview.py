@@ -1,0 +1,81 @@
+"""Sheets to tune a recipe by."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline import preview as sheet
+from pipeline.errors import EyeglassError, RecipeError
+from pipeline.recipe import Mix, load_recipe
+from pipeline.run import AssetFolders
+from pipeline.store import read_image
+
+
+def request(out, *changes, scene="smoke"):
+    return sheet.Request(scene, changes, 0, out, AssetFolders(), 2, "cpu")
+
+
+def test_a_sheet_shows_pictures_with_captions_and_reasons(tmp_path, monkeypatch):
+    monkeypatch.setattr(sheet, "THUMBNAILS", 2)
+    monkeypatch.setattr(sheet, "SIZE_PX", 64)
+    monkeypatch.setattr(sheet, "SPP", 2)
+    out = tmp_path / "sheet.png"
+    tight = "limits.worn.vertex_max_mm=14"
+    text = sheet.preview(request(out, tight, "camera.yaw_deg=40", "people.count=2"))
+    first, second = text.split("\n\n")
+    for caption in (first, second):
+        assert "person-00000" in caption
+        assert "yaw 40" in caption
+        assert "mean 0." in caption
+        assert "lens to eye" in caption
+    assert "rejected " in text
+    assert "vertex" in text
+    picture = read_image(out)
+    assert picture.shape[1] == 2 * 64
+    assert picture[:64, :64].std() > 5
+
+
+def test_a_sample_that_nothing_fits_is_an_empty_place_with_its_reasons(tmp_path, monkeypatch):
+    monkeypatch.setattr(sheet, "THUMBNAILS", 1)
+    out = tmp_path / "sheet.png"
+    text = sheet.preview(request(out, "limits.worn.vertex_max_mm=5"))
+    assert text.startswith("sample 0: nothing could be worn\nrejected ")
+    assert (read_image(out)[:64, :64] == 215).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("camera.yaw=40", "smoke: $.camera.yaw: unknown key, did you mean 'yaw_deg'?"),
+        ("camera.yaw_deg=140", "smoke: $.camera.yaw_deg: must lie within -90 and 90"),
+        ("camera.yaw_deg.mean=3", "smoke: $.camera.yaw_deg: a number, [low, high], {mean, "),
+        ("camera", "--set camera: KEY=VALUE is expected, like camera.yaw_deg=40"),
+        ("=3", "--set =3: KEY=VALUE is expected"),
+        ("camera..yaw=3", "--set camera..yaw=3: KEY=VALUE is expected"),
+        ("nose=[1", "--set nose=[1: not valid YAML: "),
+        ("glasses=aviatr", "smoke: $.glasses: unknown name 'aviatr'; did you mean 'aviator'?"),
+    ],
+)
+def test_a_change_is_checked_as_the_file_is_and_nothing_written(change, said, tmp_path):
+    with pytest.raises(RecipeError) as error:
+        sheet.preview(request(tmp_path / "sheet.png", change))
+    assert str(error.value).startswith(said)
+    assert not list(tmp_path.iterdir())
+
+
+def test_changes_replace_values_add_mappings_and_come_in_turn():
+    recipe = load_recipe(
+        "smoke", ["camera.yaw_deg={mix: [[1, 0], [2, [30, 40]]]}", "gaze.at_camera=0.5",
+                  "glasses=[round, oval]", "nose=1", "nose=2"],
+    )  # fmt: skip
+    assert recipe.camera.yaw_deg == Mix(mix=[(1.0, 0.0), (2.0, [30.0, 40.0])])
+    assert recipe.camera.focal_mm == load_recipe("smoke").camera.focal_mm
+    assert recipe.gaze.at_camera == 0.5
+    assert recipe.glasses == ["round", "oval"]
+    assert recipe.nose == 2
+
+
+def test_a_sheet_is_a_png_that_can_be_written(tmp_path):
+    for out in (tmp_path / "sheet.jpg", tmp_path, tmp_path / "none" / "sheet.png"):
+        with pytest.raises(EyeglassError, match="expected"):
+            sheet.preview(request(out))
