@@ -6,8 +6,8 @@ import pytest
 
 from pipeline import preview as sheet
 from pipeline.errors import EyeglassError, RecipeError
+from pipeline.jobs import AssetFolders
 from pipeline.recipe import Mix, load_recipe
-from pipeline.run import AssetFolders
 from pipeline.store import read_image
 
 
