@@ -489,7 +489,7 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
     first = (ours or faults)[0]
     path = _path(first["loc"])
     if not ours and any(
-        "Normal" in fault["loc"] for fault in faults if _path(fault["loc"]).startswith(path)
+        "Normal" in str(fault["loc"]) for fault in faults if _path(fault["loc"]).startswith(path)
     ):
         expected = (
             "a number, [low, high], {mean, std, low, high}, {values: [...]} or {mix: [...]} is "

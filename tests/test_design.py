@@ -43,7 +43,7 @@ def test_the_scene_of_lyu_is_the_plan_of_the_paper(catalog):
     recipe = load_recipe("lyu")
     check_names(recipe, catalog, "lyu")
     whole = design(recipe, catalog, 0)
-    assert whole.size == 73 * 20 * 4 * 5 == 29_200 == whole("lyu")
+    assert whole.size == 73 * 20 * 4 * 5 == 29_200 == counted("lyu")
     factors = (whole.persons, whole.expressions, whole.noses, whole.glasses)
     assert [len(levels) for levels in factors] == [73, 20, 4, 5]
     assert len({whole.cell(index) for index in range(29_200)}) == 29_200
@@ -70,7 +70,7 @@ def test_samples_are_those_of_the_plan_and_attempts_keep_to_it(catalog):
     assert draw(recipe, catalog, 5, 29_200).camera != draw(recipe, catalog, 5, 0).camera
 
 
-def whole(scene: str) -> int:
+def counted(scene: str) -> int:
     """Samples of a scene whose count is left out."""
     return drawn_series(None, 0, scene, {}, AssetFolders()).count
 
@@ -96,4 +96,4 @@ def test_what_cannot_be_counted_is_no_design(catalog, change, said):
 
 def test_without_a_design_a_count_is_asked_for():
     with pytest.raises(RecipeError, match=r"^portrait: has no design .* give --count$"):
-        whole("portrait")
+        counted("portrait")

@@ -60,7 +60,7 @@ def test_landmarks_lie_on_dots_rendered_at_their_vertices(camera, align, plain, 
     """Three small emitters at a time, one in each colour; also through an open lens."""
     f_number = 2.8 if align == "celeba" else None
     spec = posed(plain, **camera, align=align, f_number=f_number)
-    portrait = scene.build_portrait(spec, head, catalog.light(spec.light).path, TWO)
+    portrait = scene.build_portrait(spec, head, catalog.around(spec), TWO)
     picture = portrait.scene
     for obj in portrait.head.values():
         obj.hide_render = True
@@ -239,7 +239,7 @@ def before_plates(spec, catalog, parts):
     straight = posed(
         spec, size=64, focal_mm=72.0, distance_mm=500.0, yaw_deg=0.0, pitch_deg=0.0, roll_deg=0.0
     )
-    portrait = scene.build_portrait(straight, head, catalog.light(spec.light).path, TWO)
+    portrait = scene.build_portrait(straight, head, catalog.around(spec), TWO)
     parsed = truth.parsing_face(portrait, head)
     return parsed, scene.wear(portrait, parts)
 
@@ -280,7 +280,7 @@ def test_eyes_behind_clear_lenses_stay_eyes_and_labels_change_no_pixel(plain, ca
     )
     head, eyewear = catalog.head(spec.head), catalog.eyewear(spec.glasses)
     worn = posed_parts(eyewear, fit(head, eyewear, spec.nose))
-    path = catalog.light(spec.light).path
+    path = catalog.around(spec)
     alone = layers.render_face(scene.build_portrait(spec, head, path, TWO))
     portrait = scene.build_portrait(spec, head, path, TWO)
     parsed = truth.parsing_face(portrait, head)
