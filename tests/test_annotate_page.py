@@ -30,7 +30,7 @@ from pipeline.transforms import apply, compose, rotation_about
 
 #: Small, because it is drawn without a GPU; the panel covers the right half.
 WIDTH, HEIGHT = 700, 500
-SECONDS = 60
+SECONDS = 180
 #: The mesh lies in the file in metres, somewhere else, and looks along -y with z up.
 FILE_FROM_MM = compose(
     np.array([[1, 0, 0, 5.0], [0, 1, 0, -3.0], [0, 0, 1, 8.0], [0, 0, 0, 1]]),
