@@ -72,14 +72,15 @@ class Denoiser:
 def denoised_layers(rendering: Rendering, denoiser: Denoiser) -> dict[str, Float32]:
     """The layers without noise, linear (h, w, 3) by name, as equal to each other as the noisy ones.
 
-    Outside the silhouette `glass` is `face` and `all` is `shadow`; where no path ties a pixel to
-    the eyewear all four are `face`.
+    Further than 2 px from pixels that the eyewear is seen in, `glass` is `face` and `all` is
+    `shadow`; where no path ties a pixel to the eyewear all four are `face`.
     """
     noisy, guides = rendering.layers, rendering.guides
     face = denoiser.denoise(noisy["face"], guides["face"])
     tied = differing(noisy["shadow"], noisy["face"])
     shadow = denoiser.replace(face, noisy["shadow"], guides["face"], tied)
-    seen = rendering.silhouette
+    # A silhouette out of focus is wide, and its outer pixels are seldom met by a sample.
+    seen = rendering.silhouette & differing(noisy["all"], noisy["shadow"])
     return {
         "face": face,
         "shadow": shadow,
