@@ -84,6 +84,7 @@ class Visit:
     def __init__(self, browser: Any, page: Page) -> None:
         self.page = page
         self.tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        self.tab.set_default_timeout(1000 * SECONDS)
         self.requests: list[str] = []
         self.tab.on("request", lambda request: self.requests.append(request.url))
         self.tab.on("websocket", lambda socket: self.requests.append(socket.url))
