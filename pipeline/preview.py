@@ -26,8 +26,8 @@ from pipeline.wholefile import check_target, write_whole
 THUMBNAILS = 9
 _A_ROW = 3
 SIZE_PX, SPP = 224, 8
-#: Of the captions: pixels a line, pixels a character at most, and lines at most.
-_LINE_PX, _CHARACTER_PX, _LINES = 14, 6.2, 9
+#: Of the captions: font and its scale, pixels a line, and lines at most.
+_FONT, _SCALE, _LINE_PX, _LINES = cv2.FONT_HERSHEY_SIMPLEX, 0.34, 14, 9
 _PAPER, _INK, _NONE = 255, 40, 215
 #: Values at and beyond which a channel shows no more detail.
 _CLIPPED = (0, 255)
@@ -107,7 +107,8 @@ def caption(record: dict[str, Any], picture: UInt8) -> list[str]:
         f"{record['id']}  {record['subject']}  {record['expression']}",
         f"{record['glasses']}, {record['wear']}, nose {record['nose']:.1f}",
         f"{camera['focal_mm']:.0f} mm{lens} at {camera['distance_mm']:.0f} mm, yaw "
-        f"{camera['yaw_deg']:.0f} pitch {camera['pitch_deg']:.0f} roll {camera['roll_deg']:.0f}",
+        f"{camera['yaw_deg']:z.0f} pitch {camera['pitch_deg']:z.0f} "
+        f"roll {camera['roll_deg']:z.0f}",
         f"{record['hdri']}: mean {picture.mean() / 255:.2f}, clipped {clipped:.0%}",
         figures,
         *_why(record["rejected"]),
@@ -133,13 +134,24 @@ def _sheet(cells: Sequence[tuple[UInt8, list[str]]]) -> UInt8:
 
 def _printed(lines: Sequence[str]) -> UInt8:
     """(h, SIZE_PX, 3): lines on paper, broken where they are too long, cut where too many."""
-    wide = int((SIZE_PX - 6) / _CHARACTER_PX)
-    broken = [part for line in lines for part in textwrap.wrap(line, wide)]
+    broken = [part for line in lines for part in _broken(line)]
     if len(broken) > _LINES:
         broken = [*broken[: _LINES - 1], "..."]
     paper = np.full((_LINES * _LINE_PX + 6, SIZE_PX, 3), _PAPER, np.uint8)
     for number, text in enumerate(broken):
         at = (4, 12 + number * _LINE_PX)
         ink = (_INK, _INK, _INK)
-        cv2.putText(paper, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.34, ink, 1, cv2.LINE_AA)
+        cv2.putText(paper, text, at, _FONT, _SCALE, ink, 1, cv2.LINE_AA)
     return paper
+
+
+def _broken(line: str) -> list[str]:
+    """A caption's line in parts that fit the column; versions of OpenCV differ in their fonts."""
+
+    def fits(text: str) -> bool:
+        return int(cv2.getTextSize(text, _FONT, _SCALE, 1)[0][0]) <= SIZE_PX - 8
+
+    wide = len(line)
+    while wide > 1 and not all(fits(part) for part in textwrap.wrap(line, wide)):
+        wide -= 1
+    return textwrap.wrap(line, wide) if wide else []

@@ -213,6 +213,37 @@ def test_classes_of_a_head_are_where_its_landmarks_are():
     assert set(classes_of("teeth", head)) == {NUMBER["mouth"]}
 
 
+def test_rendered_classes_lie_where_landmarks_say(plain, catalog):
+    spec = posed(plain, size=128, spp=1, yaw_deg=12.0).model_copy(
+        update={"head": catalog.heads.spec(42, "2_mouth_open", (0.0, 0.0))}
+    )
+    head = catalog.head(spec.head)
+    portrait = scene.build_portrait(spec, head, catalog.around(spec), TWO)
+    face = truth.parsing_face(portrait, head)
+    marks = portrait.view.project(head.landmarks, 128)
+
+    def at(*indices):
+        u, v = marks[list(indices)].mean(axis=0).astype(int)
+        return CLASSES[face[v, u]]
+
+    assert at(*range(36, 42)) == "r_eye"
+    assert at(*range(42, 48)) == "l_eye"
+    assert at(30) == at(29, 30) == "nose"
+    assert at(62, 66) == "mouth"
+    assert at(51, 62) == "u_lip"
+    assert at(57, 66) == "l_lip"
+    assert at(2, 31) == at(14, 35) == "skin"
+    for name, brow in (("r_brow", (18, 19, 20)), ("l_brow", (23, 24, 25))):
+        for u, v in marks[list(brow)].astype(int):
+            assert NUMBER[name] in face[v - 2 : v + 4, u - 2 : u + 3]
+    share = {name: float((face == n).mean()) for name, n in NUMBER.items()}
+    assert share["eye_g"] == 0
+    assert 0.05 < share["nose"] / share["skin"] < 0.25
+    assert 0.01 < (share["l_eye"] + share["r_eye"]) / share["skin"] < 0.08
+    assert min(share["hair"], share["neck"], share["cloth"], share["background"]) > 0.02
+    assert face[0, 0] == NUMBER["background"]
+
+
 def test_hair_is_hair_brows_are_brows_and_a_beard_is_what_it_grows_on(catalog):
     for number in range(0, 200):
         who = person(number)

@@ -173,6 +173,34 @@ def test_denoising_adds_no_difference_between_layers(f_number, worn_spec, catalo
         assert (clean[layer] != rendering.layers[layer]).any()
 
 
+def test_depth_of_field_spreads_masks_and_keeps_layers_locked(worn_spec, catalog):
+    """A wide lens near by: labels are of the same glasses, softer where these are out of focus, and
+    layers are equal wherever no ray meets them."""
+    spec = worn_spec("square")
+    covered = {}
+    for f_number in (None, 1.4):
+        lens = {"focal_mm": 50.0, "distance_mm": 420.0, "f_number": f_number}
+        taken = spec.model_copy(update={"camera": spec.camera.model_copy(update=lens)})
+        portrait, parts = seat(taken, catalog)
+        face = layers.render_face(portrait)
+        built = scene.wear(portrait, parts)
+        covered[f_number] = render_coverage(built)[0].full
+    full, soft = covered[None], covered[1.4]
+    assert ((full >= 0.5) & (soft >= 0.5)).sum() / ((full >= 0.5) | (soft >= 0.5)).sum() > 0.8
+    partly = [int(((c > 0) & (c < 1)).sum()) for c in (full, soft)]
+    assert partly[1] > partly[0] + 10
+    # What is out of focus is spread, not lost.
+    assert soft.sum() == pytest.approx(full.sum(), rel=0.1)
+    traced, rendering = full_layers(built), layers.render(built, face)
+    near = dilated(render_coverage(built, hide_head=True)[0].full > 0, 3)
+    assert near.mean() < 0.6
+    assert np.array_equal(traced["all"][~near], traced["shadow"][~near])
+    assert np.array_equal(traced["glass"][~near], traced["face"][~near])
+    border, seen = rendering.border, rendering.silhouette
+    for layer, where in (("all", border), ("shadow", seen), ("glass", seen)):
+        assert np.array_equal(traced[layer][where], rendering.layers[layer][where]), layer
+
+
 def test_coverage_of_one_pass_is_that_of_parts_alone(worn_spec, catalog):
     """Each part rendered as the only glowing one gives the counts packed into one picture."""
     built = build(worn_spec("square"), catalog)

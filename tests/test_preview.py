@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from pipeline import preview as sheet
@@ -79,3 +80,11 @@ def test_a_sheet_is_a_png_that_can_be_written(tmp_path):
     for out in (tmp_path / "sheet.jpg", tmp_path, tmp_path / "none" / "sheet.png"):
         with pytest.raises(EyeglassError, match="expected"):
             sheet.preview(request(out))
+
+
+def test_long_captions_are_broken_within_their_column():
+    printed = sheet._printed(["word " * 40, "x" * 60, ""])
+    assert printed.shape[1] == sheet.SIZE_PX
+    assert (printed[:, -4:] == 255).all()
+    # And fill it: the first line goes most of the way.
+    assert np.nonzero(printed[:16].min(axis=(0, 2)) < 120)[0].max() > 0.8 * sheet.SIZE_PX

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from pipeline.errors import RecipeError
-from pipeline.recipe import load_recipe, parse_recipe, scene_names
+from pipeline.recipe import Mix, bounds, draw_number, load_recipe, parse_recipe, scene_names
 
 
 @pytest.mark.parametrize("name", ["portrait", "lyu", "smoke"])
@@ -95,3 +96,30 @@ def test_tones_may_be_numbers_and_survive_json():
     recipe = parse_recipe({"people": {"tone": {1: 2, "10": 1}}}, "x")
     assert recipe.people.tone == {"1": 2.0, "10": 1.0}
     assert parse_recipe(recipe.model_dump(mode="json"), "x") == recipe
+
+
+def test_a_mixture_draws_from_its_parts_by_their_weights():
+    """3 : 1 : 0 of a range, a constant and a cut normal: what lies where, over 20,000 draws."""
+    given = {"mix": [[3, [50, 85]], [1, 24], [0, {"mean": 9, "std": 1, "low": 8, "high": 10}]]}
+    mix = parse_recipe({"camera": {"focal_mm": given}}, "x").camera.focal_mm
+    assert isinstance(mix, Mix)
+    assert bounds(mix) == (8.0, 85.0)
+    rng = np.random.default_rng(0)
+    drawn = np.array([draw_number(mix, rng) for _ in range(20_000)])
+    wide = drawn == 24.0
+    # Three standard deviations of a share of 1/4 are 0.0092.
+    assert wide.mean() == pytest.approx(0.25, abs=0.0092)
+    assert 50 <= drawn[~wide].min() < drawn[~wide].max() <= 85
+    assert drawn[~wide].mean() == pytest.approx(67.5, abs=0.3)
+    recipe = parse_recipe({"camera": {"focal_mm": given}}, "x")
+    assert parse_recipe(recipe.model_dump(mode="json"), "x") == recipe
+
+
+@pytest.mark.parametrize("name", scene_names())
+def test_views_of_scenes_keep_to_what_cameras_do(name):
+    """Up to 135 mm, 60 degrees of yaw, 30 of pitch and 20 of roll, as far as the scene goes."""
+    camera = load_recipe(name).camera
+    for key, least, most in (("focal_mm", 20, 135), ("yaw_deg", -60, 60), ("pitch_deg", -30, 30),
+                             ("roll_deg", -20, 20)):  # fmt: skip
+        low, high = bounds(getattr(camera, key))
+        assert least <= low <= high <= most, key

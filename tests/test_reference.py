@@ -15,15 +15,19 @@ import pytest
 import synthetic
 import yaml
 
+from pipeline.camera import view_of
 from pipeline.catalog.anchors import anchor_frame, read_sidecar
 from pipeline.catalog.catalog import open_catalog
+from pipeline.catalog.parsing import CLASSES
 from pipeline.cli import commands
 from pipeline.dataset import EyeglassDataset
 from pipeline.errors import EyeglassError
+from pipeline.labels import HeadInSight, sample_labels
 from pipeline.plan import check_names
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.reference import BEGIN, END, README, examples, reference, sentences, with_reference
 from pipeline.spec import (
+    EXTRA_KEYS,
     IMAGE_KEYS,
     LAYERS,
     CameraSpec,
@@ -159,8 +163,27 @@ def sample() -> SampleSpec:
 def test_tables_name_every_image_and_every_key_of_the_index() -> None:
     rows = [line.split("|")[1] for line in TEXT.splitlines() if line.startswith("| `")]
     named = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
-    assert set(IMAGE_KEYS) <= named
-    assert set(make_record(sample(), {}, {}, [])) <= named
+    assert {*IMAGE_KEYS, *EXTRA_KEYS} <= named
+    # `shadow` is written beside what a record is made of.
+    assert {*make_record(sample(), {}, {}, []), "shadow"} <= named
+
+
+def test_the_table_of_labels_names_all_of_them_and_no_other() -> None:
+    catalog = open_catalog()
+    spec = sample().camera
+    head = catalog.head(catalog.heads.spec(3, "1_neutral", (0.0, 0.0)))
+    mask = np.zeros((16, 16), np.uint8)
+    found = sample_labels(view_of(spec, head), HeadInSight(head), {}, mask)
+    table = TEXT.partition("### Labels")[2].partition("### ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} == set(found)
+
+
+def test_the_classes_in_the_readme_are_those_of_the_images() -> None:
+    said = TEXT.partition("of CelebAMask-HQ: ")[2].partition("([`pipeline/catalog/parsing.py`]")[0]
+    for number, word in ((0, "background"), (3, "eyeglasses"), (13, "hair"), (18, "cloth")):
+        assert f"{number} {word}" in said
+    assert [CLASSES[n] for n in (0, 3, 13, 18)] == ["background", "eye_g", "hair", "cloth"]
 
 
 def test_the_snippet_reads_a_dataset(
