@@ -29,8 +29,6 @@ SIZE_PX, SPP = 224, 8
 #: Of the captions: font and its scale, pixels a line, and lines at most.
 _FONT, _SCALE, _LINE_PX, _LINES = cv2.FONT_HERSHEY_SIMPLEX, 0.34, 14, 9
 _PAPER, _INK, _NONE = 255, 40, 215
-#: Values at and beyond which a channel shows no more detail.
-_CLIPPED = (0, 255)
 
 
 @dataclass(frozen=True)
@@ -102,14 +100,15 @@ def caption(record: dict[str, Any], picture: UInt8) -> list[str]:
     figures = ", ".join(
         f"{name} {fit[key]:.1f}" for name, key in shown.items() if fit.get(key) is not None
     )
-    clipped = np.isin(picture, _CLIPPED).any(axis=2).mean()
+    # Apart, as a black background is no fault.
+    burnt, black = (picture == 255).any(axis=2).mean(), (picture == 0).all(axis=2).mean()
     return [
         f"{record['id']}  {record['subject']}  {record['expression']}",
         f"{record['glasses']}, {record['wear']}, nose {record['nose']:.1f}",
         f"{camera['focal_mm']:.0f} mm{lens} at {camera['distance_mm']:.0f} mm, yaw "
         f"{camera['yaw_deg']:z.0f} pitch {camera['pitch_deg']:z.0f} "
         f"roll {camera['roll_deg']:z.0f}",
-        f"{record['hdri']}: mean {picture.mean() / 255:.2f}, clipped {clipped:.0%}",
+        f"{record['hdri']}: mean {picture.mean() / 255:.2f}, burnt {burnt:.0%}, black {black:.0%}",
         figures,
         *_why(record["rejected"]),
     ]

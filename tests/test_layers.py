@@ -178,14 +178,14 @@ def test_depth_of_field_spreads_masks_and_keeps_layers_locked(worn_spec, catalog
     layers are equal wherever no ray meets them."""
     spec = worn_spec("square")
     covered = {}
-    for f_number in (None, 1.4):
-        lens = {"focal_mm": 50.0, "distance_mm": 420.0, "f_number": f_number}
+    for f_number in (None, 0.7):
+        lens = {"focal_mm": 50.0, "distance_mm": 300.0, "yaw_deg": 60.0, "f_number": f_number}
         taken = spec.model_copy(update={"camera": spec.camera.model_copy(update=lens)})
         portrait, parts = seat(taken, catalog)
         face = layers.render_face(portrait)
         built = scene.wear(portrait, parts)
         covered[f_number] = render_coverage(built)[0].full
-    full, soft = covered[None], covered[1.4]
+    full, soft = covered[None], covered[0.7]
     assert ((full >= 0.5) & (soft >= 0.5)).sum() / ((full >= 0.5) | (soft >= 0.5)).sum() > 0.8
     partly = [int(((c > 0) & (c < 1)).sum()) for c in (full, soft)]
     assert partly[1] > partly[0] + 10
@@ -199,6 +199,9 @@ def test_depth_of_field_spreads_masks_and_keeps_layers_locked(worn_spec, catalog
     border, seen = rendering.border, rendering.silhouette
     for layer, where in (("all", border), ("shadow", seen), ("glass", seen)):
         assert np.array_equal(traced[layer][where], rendering.layers[layer][where]), layer
+    # What is taken over from `face` is what a trace in full would have shown.
+    rim = dilated(seen, 1)
+    assert np.array_equal(traced["glass"][~rim], rendering.layers["glass"][~rim])
 
 
 def test_coverage_of_one_pass_is_that_of_parts_alone(worn_spec, catalog):

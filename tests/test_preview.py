@@ -82,6 +82,21 @@ def test_a_sheet_is_a_png_that_can_be_written(tmp_path):
             sheet.preview(request(out))
 
 
+def test_burnt_and_black_pixels_are_counted_apart():
+    """Of 100 pixels: 20 black, 10 burnt in one channel, 5 dark in two channels only."""
+    picture = np.full((10, 10, 3), 100, np.uint8)
+    picture[:2], picture[2, :, 0], picture[3, :5, :2] = 0, 255, 0
+    camera = {"focal_mm": 50, "distance_mm": 500, "yaw_deg": -0.2, "pitch_deg": 0, "roll_deg": 0,
+              "f_number": 2.0}  # fmt: skip
+    record = {"id": "000001", "subject": "person-000001", "expression": "1_neutral", "nose": 1.0,
+              "glasses": "round", "wear": "worn", "hdri": "studio", "rejected": [],
+              "fit": {"vertex_distance_mm": 12.0}, "spec": {"camera": camera}}  # fmt: skip
+    lines = sheet.caption(record, picture)
+    assert lines[2] == "50 mm, f/2.0 at 500 mm, yaw 0 pitch 0 roll 0"
+    assert lines[3].endswith("burnt 10%, black 20%")
+    assert lines[4] == "lens to eye 12.0"
+
+
 def test_long_captions_are_broken_within_their_column():
     printed = sheet._printed(["word " * 40, "x" * 60, ""])
     assert printed.shape[1] == sheet.SIZE_PX
