@@ -17,6 +17,8 @@ from pipeline.pixels import INFLUENCE_RADIUS_PX, Mask
 from pipeline.spec import MASKS
 
 Images = Mapping[str, NDArray]
+#: Those of `pipeline.catalog.parsing`, which is long to import.
+_CLASSES = 19
 #: Masks that lie inside another: what is seen through a lens is behind eyewear too.
 _NESTED = (
     ("mask_frame", "mask_full"),
@@ -86,6 +88,15 @@ def _optional_rules(images: Images) -> Iterator[tuple[str, str, Mask]]:
         valid = images["refraction_flow"][..., 2]
         yield "refraction_flow", "blue is neither 0 nor 1", valid > 1
         yield "refraction_flow", "is valid where alpha_full is 0", (valid != 0) & nothing
+    for key in ("parsing_all", "parsing_face"):
+        if key in images:
+            yield key, "is no class", images[key] >= _CLASSES
+    if "parsing_all" in images and "parsing_face" in images:
+        other = images["parsing_all"] != images["parsing_face"]
+        yield "parsing_all", "differs from parsing_face where alpha_full is 0", other & nothing
+    if "depth" in images and "normal" in images:
+        one = (images["depth"] == 0) ^ (images["normal"] == 0).all(axis=2)
+        yield "normal", "is 0 where depth is not, or the other way round", one
 
 
 def _differing(images: Images, one: str, other: str, where: Mask) -> Mask:

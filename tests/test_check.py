@@ -83,6 +83,12 @@ BREAKS = {
         "lens_transmittance: is not 65535 where alpha_full is 0",
     ),
     "flow without a lens": (mark("refraction_flow", 8, 8, (0, 0, 1)), "refraction_flow: is valid"),
+    "no class": (mark("parsing_face", 8, 8, 19), "parsing_face: is no class, at 1 px"),
+    "a class elsewhere": (
+        mark("parsing_all", 8, 8, 3),
+        "parsing_all: differs from parsing_face where alpha_full is 0, at 1 px",
+    ),
+    "normals of nothing": (mark("depth", 8, 8, 4125), "normal: is 0 where depth is not"),
     "flow half valid": (mark("refraction_flow", 30, 42, (0, 0, 2)), "refraction_flow: blue is"),
 }
 

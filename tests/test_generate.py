@@ -18,7 +18,7 @@ import yaml
 from pipeline import journal, store
 from pipeline.check import check_dataset
 from pipeline.contact import COLUMNS
-from pipeline.spec import IMAGE_KEYS, LAYERS, split_of
+from pipeline.spec import EXTRA_KEYS, IMAGE_KEYS, LAYERS, split_of
 
 
 def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -429,14 +429,14 @@ def test_optional_layers_of_a_pair_are_those_of_the_pair_alone(tmp_path):
     scene.write_text(
         "pairs_per_portrait: 3\nglasses: [round, panto_metal]\n"
         "render: {size: 64, spp: 4, denoise: true, layers: [sunglasses, no_reflection, "
-        "lens_transmittance, refraction_flow]}\n"
+        "lens_transmittance, refraction_flow, depth, normal, parsing_all, parsing_face]}\n"
+        "camera: {focused: 1, f_number: 2, align: ffhq}\n"
     )
     out = tmp_path / "set"
     done = run("generate", "--scene", scene, "--count", "3", "--out", out)
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in (out / "index.jsonl").read_text().splitlines()]
-    extras = ("sunglasses", "no_reflection", "lens_transmittance", "refraction_flow")
-    for key in extras:
+    for key in EXTRA_KEYS:
         assert key in records[2]["files"]
     alone = tmp_path / "alone"
     done = run("render", "--dataset", out, "--id", "000002", "--out", alone)
