@@ -15,9 +15,10 @@ import numpy as np
 
 from pipeline.catalog.photos import Photo, read_photo
 from pipeline.catalog.places import PLACES, Canvas
+from pipeline.distributions import draw_number
 from pipeline.errors import RecipeError
 from pipeline.pixels import Float32
-from pipeline.recipe import Background, draw_number
+from pipeline.recipe import Background
 from pipeline.spec import BackgroundKind, BackgroundSpec, Color, LightKind, LightSpec
 
 #: Width and height of the picture, of the frame's. Lenses of -8 D look no further aside.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import os
 from array import array
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DatasetError
-from pipeline.imagefile import FORMS, decoded
+from pipeline.imagefile import check_keys, decoded
 from pipeline.sensor import apply_sensor
 from pipeline.spec import IMAGE_KEYS, MASKS, SPLITS, SensorSpec, parse_spec
 from pipeline.store import INDEX, iter_lines, parse_record
@@ -138,9 +137,5 @@ def _as_numbers(image: NDArray, key: str) -> NDArray:
 def _known(layers: Sequence[str]) -> tuple[str, ...]:
     if isinstance(layers, str):
         raise DatasetError(f"layers: a list of names is expected, such as ['{layers}']")
-    for name in layers:
-        if name not in FORMS:
-            close = difflib.get_close_matches(str(name), FORMS, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(FORMS)}"
-            raise DatasetError(f"unknown layer '{name}'; {hint}")
+    check_keys(layers)
     return tuple(layers)

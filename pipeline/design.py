@@ -14,8 +14,9 @@ from functools import lru_cache
 import numpy as np
 
 from pipeline.catalog.catalog import Catalog
+from pipeline.distributions import Choice, Distribution, Values
 from pipeline.errors import RecipeError
-from pipeline.recipe import Choice, Distribution, Recipe, Values
+from pipeline.recipe import Recipe
 
 
 @dataclass(frozen=True)

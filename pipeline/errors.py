@@ -10,6 +10,10 @@ A message says what was wrong, where (file and the path in it), and what would b
 Anything that is not an `EyeglassError` is a fault of the program and keeps its traceback.
 """
 
+from __future__ import annotations
+
+from collections.abc import Collection
+
 
 class EyeglassError(Exception):
     """Base of all errors whose message is for the user."""
@@ -29,3 +33,12 @@ class DatasetError(EyeglassError):
 
 class Unsure(EyeglassError):
     """A mesh could not be annotated automatically with enough confidence."""
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """What was meant by a name that is not among the known ones, or what there is."""
+    # Takes a moment to import, and few names are misspelt.
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.geometry import TEMPLE_PARTS, WORN, Anchors, Eyewear, FloatArray, Head, Surface
+from pipeline.limits import FitLimits, WearLimits
 from pipeline.settle import Seat, beside, rest_nodes, settle
 from pipeline.skin import SkinSurface
-from pipeline.spec import FitLimits, WearLimits, WearSpec
+from pipeline.spec import WearSpec
 from pipeline.transforms import apply, compose
 from pipeline.triangles import heights_at
 from pipeline.wearing import SIDES, EyewearShape, Lens, hinge_turn

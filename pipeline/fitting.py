@@ -18,12 +18,14 @@ from PIL import Image
 from pipeline.annotate.picture import draw
 from pipeline.catalog.catalog import NEUTRAL, PERSON_NAME, Catalog, open_catalog
 from pipeline.catalog.data import MESH_SUFFIXES
+from pipeline.distributions import bounds
 from pipeline.errors import AssetError, EyeglassError
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import LENS_PARTS, RGB, Eyewear, Head, Material, Surface, resized
+from pipeline.limits import WearLimits
 from pipeline.plan import draw_wear
-from pipeline.recipe import WearBy, bounds
-from pipeline.spec import WearLimits, WearMode, WearSpec
+from pipeline.recipe import WearBy
+from pipeline.spec import WearMode, WearSpec
 from pipeline.store import encode_png
 from pipeline.wholefile import write_whole
 
@@ -52,7 +54,7 @@ class FitOutcome:
     """How a pair of glasses sits on a head.
 
     head, glasses: as they were asked for. figures: mm and degrees, see `pipeline.fit.Fit`, not
-    finite where something is missing. limits: mm and degrees, see `pipeline.spec.FitLimits`.
+    finite where something is missing. limits: mm and degrees, see `pipeline.limits.FitLimits`.
     world_from_glasses: 4 rows of 4, rigid, mm. reason: '' if accepted. unit: of the files of
     'head' and 'glasses', 'scaled' where none fitted. parts: of glasses from a mesh, how surely
     each part was told, 0..1. wear: how they are worn, see `pipeline.spec.WearSpec`.

@@ -13,12 +13,13 @@ import click
 
 from pipeline import __version__, store
 from pipeline.catalog.catalog import Catalog, UserHeads
+from pipeline.distributions import Choice
 from pipeline.errors import RecipeError
 from pipeline.jobs import AssetFolders, RunSettings, Supervision, cores
 from pipeline.journal import check_run
 from pipeline.plan import check_names, design, draw
 from pipeline.planfile import Plan, check_plan, read_head
-from pipeline.recipe import Choice, Recipe, load_recipe, parse_recipe
+from pipeline.recipe import Recipe, load_recipe, parse_recipe
 from pipeline.run import Engine, Work, generate
 from pipeline.schedule import run_jobs
 from pipeline.shards import WHOLE, Shard, merge

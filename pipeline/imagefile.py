@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import DatasetError, nearest
 from pipeline.spec import LAYERS, MASKS
 
 #: How a PNG begins (W3C PNG, 5.2), and what comes after its IHDR's name (11.2.1).
@@ -45,6 +46,13 @@ FORMS: Mapping[str, Form] = {
     **dict.fromkeys(("shadow_matte", "depth"), Form("grey", 16)),
     **dict.fromkeys(("lens_transmittance", "refraction_flow", "normal"), Form("RGB", 16)),
 }
+
+
+def check_keys(keys: Iterable[str]) -> None:
+    """Raises DatasetError for a name that no image of a sample has."""
+    for key in keys:
+        if key not in FORMS:
+            raise DatasetError(f"unknown layer '{key}'; {nearest(str(key), FORMS)}")
 
 
 def decoded(data: bytes, key: str, size: int) -> NDArray:

@@ -8,7 +8,6 @@ camera. What portraits in a row share, such as where a seed's walk through peopl
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from enum import IntEnum
 from functools import lru_cache
@@ -21,11 +20,12 @@ from pipeline.camera import gaze_at
 from pipeline.catalog.catalog import Catalog, Persons
 from pipeline.crowd import check_people, choose_person
 from pipeline.design import Cell, Design, check_design, design_of
-from pipeline.errors import RecipeError
+from pipeline.distributions import Choice, draw_number
+from pipeline.errors import RecipeError, nearest
 from pipeline.geometry import FloatArray
 from pipeline.lighting import check_lights, draw_light
 from pipeline.lighting import walk as walk_place
-from pipeline.recipe import Camera, Choice, Gaze, Recipe, WearBy, draw_number
+from pipeline.recipe import Camera, Gaze, Recipe, WearBy
 from pipeline.sensor import draw_sensor
 from pipeline.spec import (
     WEAR_MODES,
@@ -159,9 +159,9 @@ def check_names(recipe: Recipe, catalog: Catalog, where: str) -> None:
     ):
         for name in [choice] if isinstance(choice, str) else choice:
             if name not in known and choice != "all":
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-                raise RecipeError(f"{where}: $.{path}: unknown name '{name}'; {hint}")
+                raise RecipeError(
+                    f"{where}: $.{path}: unknown name '{name}'; {nearest(name, known)}"
+                )
         if isinstance(choice, dict) and not 0 < sum(choice.values()) < 1e300:
             raise RecipeError(
                 f"{where}: $.{path}: weights must add up to more than 0 and be finite"

@@ -19,7 +19,8 @@ from pydantic import Field, ValidationError
 
 from pipeline.catalog.catalog import Catalog
 from pipeline.errors import AssetError, RecipeError
-from pipeline.spec import SCHEMA_VERSION, Frozen, SampleSpec, first_fault, parse_spec
+from pipeline.model import Frozen, first_fault
+from pipeline.spec import SCHEMA_VERSION, SampleSpec, parse_spec
 from pipeline.wholefile import writing_whole
 from pipeline.yamlfile import one_line
 

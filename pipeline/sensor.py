@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.distributions import draw_number
 from pipeline.pixels import (
     REC709_LUMINANCE,
     Float32,
@@ -27,7 +28,7 @@ from pipeline.pixels import (
     srgb_from_linear,
     to_uint8,
 )
-from pipeline.recipe import Sensor, draw_number
+from pipeline.recipe import Sensor
 from pipeline.spec import KERNELS, LAYERS, Kernel, SensorSpec
 
 #: Images that a camera takes; all others are labels.

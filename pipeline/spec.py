@@ -11,16 +11,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-)
+from pydantic import Field, ValidationError, field_validator
 
 from pipeline.errors import RecipeError
+from pipeline.model import Finite, FromList, Frozen, Name, NonNegative, Sha256, first_fault
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -67,11 +61,6 @@ ExtraKey = Literal[
 ]
 EXTRA_KEYS: tuple[ExtraKey, ...] = get_args(ExtraKey)
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(allow_inf_nan=False, ge=0)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
-
 #: What lights a face, see `pipeline.lighting`; and how the glasses' shadow is to come out.
 LightKind = Literal["world", "sun", "overcast", "window", "studio", "flash", "lamp", "screen"]
 LIGHT_KINDS: tuple[LightKind, ...] = get_args(LightKind)
@@ -83,20 +72,8 @@ BACKGROUND_KINDS: tuple[BackgroundKind, ...] = get_args(BackgroundKind)
 #: How pictures are made smaller and larger again.
 Kernel = Literal["area", "linear", "cubic", "lanczos"]
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
-
-
-class Frozen(BaseModel):
-    """Immutable, strict about unknown keys and kinds: the base of specs and recipes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-def _three(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 #: Linear Rec. 709, not below 0.
-Color = Annotated[tuple[NonNegative, NonNegative, NonNegative], BeforeValidator(_three)]
+Color = Annotated[tuple[NonNegative, NonNegative, NonNegative], FromList]
 
 
 class HeadSpec(Frozen):
@@ -216,13 +193,8 @@ class LightSpec(Frozen):
     rotation_deg: Annotated[int, Field(ge=0, le=359)]
     world_gain: Annotated[Finite, Field(ge=0)] = 1.0
     sky: SkySpec | None = None
-    lamps: Annotated[tuple[LampSpec, ...], Field(max_length=8)] = ()
+    lamps: Annotated[tuple[LampSpec, ...], FromList, Field(max_length=8)] = ()
     exposure_ev: Annotated[Finite, Field(ge=-30, le=30)]
-
-    @field_validator("lamps", mode="before")
-    @classmethod
-    def _from_json(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @property
     def gain(self) -> float:
@@ -241,18 +213,13 @@ class BackgroundSpec(Frozen):
     """
 
     kind: BackgroundKind = "world"
-    colors: Annotated[tuple[Color, ...], Field(max_length=2)] = ()
+    colors: Annotated[tuple[Color, ...], FromList, Field(max_length=2)] = ()
     photo: Name | None = None
     sha256: Sha256 | None = None
     blur: Annotated[Finite, Field(ge=0, le=0.3)] = 0.0
     gain: Annotated[Finite, Field(ge=0)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     night: bool = False
-
-    @field_validator("colors", mode="before")
-    @classmethod
-    def _from_json(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
 
 class SensorSpec(Frozen):
@@ -298,13 +265,8 @@ class RenderSpec(Frozen):
     spp: Annotated[int, Field(ge=1, le=65536)]
     denoise: bool
     seed: Annotated[int, Field(ge=0, lt=2**31)]
-    layers: tuple[ExtraKey, ...] = ()
+    layers: Annotated[tuple[ExtraKey, ...], FromList] = ()
     caustics: bool = False
-
-    @field_validator("layers", mode="before")
-    @classmethod
-    def _from_json(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @field_validator("layers")
     @classmethod
@@ -315,107 +277,6 @@ class RenderSpec(Frozen):
     def image_keys(self) -> tuple[str, ...]:
         """Every image of such a sample."""
         return (*IMAGE_KEYS, *(key for key in EXTRA_KEYS if key in self.layers))
-
-
-class FitLimits(Frozen):
-    """Bounds a fit must keep to be accepted, in mm and degrees; see `pipeline.fit.Fit`.
-
-    front_mm, temple_mm: deepest penetration. pad_gap_mm: the pad or bridge that touches least.
-    lash_gap_mm: least distance from lashes and eyes to a lens. opening_deg, closing_deg: turn of a
-    temple outwards and inwards. bend_before_mm, bend_behind_mm: how far the temple's anchor may
-    lie in front of the ear node (the bend rides on the ear) and behind it (not asked of masks
-    that end at the node). ear_gap_mm, ear_side_gap_mm: how far above or below the ear node and
-    beside it the temple passes. nose_mm: glasses' nose anchor to the head's nose node.
-    """
-
-    front_mm: NonNegative = 0.5
-    temple_mm: NonNegative = 1.5
-    pad_gap_mm: NonNegative = 1.0
-    lash_gap_mm: Finite = 0.0
-    opening_deg: NonNegative = 12.0
-    closing_deg: NonNegative = 4.0
-    bend_before_mm: NonNegative = 25.0
-    bend_behind_mm: NonNegative = 30.0
-    ear_gap_mm: NonNegative = 5.0
-    ear_side_gap_mm: NonNegative = 12.0
-    nose_mm: NonNegative = 12.0
-    vertex_min_mm: Finite = 4.0
-    vertex_max_mm: Finite = 35.0
-    roll_deg: NonNegative = 5.0
-    yaw_deg: NonNegative = 5.0
-    tilt_min_deg: Finite = -12.0
-    tilt_max_deg: Finite = 25.0
-
-
-class SlippedLimits(FitLimits):
-    """Temples are drawn forward over the ears, lenses stand further off the eyes.
-
-    Where the nose grows wide the pads rest before the nodes on its flanks.
-    """
-
-    ear_gap_mm: NonNegative = 10.0
-    bend_before_mm: NonNegative = 40.0
-    nose_mm: NonNegative = 15.0
-    vertex_max_mm: Finite = 50.0
-
-
-class AskewLimits(FitLimits):
-    """One temple lies above its ear; both pads may not lie equally close."""
-
-    pad_gap_mm: NonNegative = 2.0
-    closing_deg: NonNegative = 8.0
-    ear_gap_mm: NonNegative = 20.0
-    roll_deg: NonNegative = 12.0
-    yaw_deg: NonNegative = 12.0
-
-
-class PushedUpLimits(FitLimits):
-    """On the forehead: no nose, rims may touch instead of pads, temples rise from the ears.
-
-    The vertex distance is that of a lens's middle to the forehead behind it.
-    """
-
-    pad_gap_mm: NonNegative = 25.0
-    opening_deg: NonNegative = 20.0
-    bend_before_mm: NonNegative = 40.0
-    ear_gap_mm: NonNegative = 25.0
-    ear_side_gap_mm: NonNegative = 20.0
-    nose_mm: NonNegative = 40.0
-    vertex_min_mm: Finite = 0.0
-    vertex_max_mm: Finite = 60.0
-    tilt_min_deg: Finite = -60.0
-
-
-class UndersizedLimits(FitLimits):
-    """Temples are splayed and end before their bend is at the ear."""
-
-    opening_deg: NonNegative = 20.0
-    bend_before_mm: NonNegative = 45.0
-
-
-class OversizedLimits(FitLimits):
-    """Temples close or gape and reach far behind the ears; pads too far apart sink low."""
-
-    closing_deg: NonNegative = 8.0
-    bend_behind_mm: NonNegative = 45.0
-    ear_side_gap_mm: NonNegative = 20.0
-    nose_mm: NonNegative = 18.0
-
-
-class WearLimits(Frozen):
-    """Limits by how glasses are worn; see `WearSpec`."""
-
-    worn: FitLimits = FitLimits()
-    slipped: SlippedLimits = SlippedLimits()
-    askew: AskewLimits = AskewLimits()
-    pushed_up: PushedUpLimits = PushedUpLimits()
-    undersized: UndersizedLimits = UndersizedLimits()
-    oversized: OversizedLimits = OversizedLimits()
-
-    def of(self, mode: WearMode) -> FitLimits:
-        """The limits of a way of wearing."""
-        limits: FitLimits = getattr(self, mode)
-        return limits
 
 
 class SampleSpec(Frozen):
@@ -469,83 +330,3 @@ def parse_spec(data: Any, where: str) -> SampleSpec:
         return SampleSpec.model_validate(data)
     except ValidationError as error:
         raise RecipeError(f"{where}: {first_fault(error, SampleSpec)}") from None
-
-
-def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
-    """One line about the first fault of a validation: `$.path: what is wrong`.
-
-    An unknown key is answered with the nearest known one. Faults in several alternatives of one
-    value (a number, or a range, or ...) are joined with "or".
-    """
-    faults = error.errors(include_url=False)
-    for fault in faults:
-        if fault["type"] == "extra_forbidden":
-            known = _known_keys(model, fault["loc"][:-1])
-            key = str(fault["loc"][-1])
-            if key not in known:
-                return f"{_path(fault['loc'])}: unknown key{_nearest(key, known)}"
-    # What a validator of ours says is nearer to the point than what other alternatives lack.
-    ours = [fault for fault in faults if fault["type"] == "value_error"]
-    first = (ours or faults)[0]
-    path = _path(first["loc"])
-    if not ours and any(
-        "Normal" in str(fault["loc"]) for fault in faults if _path(fault["loc"]).startswith(path)
-    ):
-        expected = (
-            "a number, [low, high], {mean, std, low, high}, {values: [...]} or {mix: [...]} is "
-            "expected"
-        )
-        return f"{path}: {expected} (got {_shown(first['input'])})"
-    here = [first] if ours else [fault for fault in faults if _path(fault["loc"]) == path]
-    message = " or ".join(dict.fromkeys(fault["msg"] for fault in here))
-    message = message.removeprefix("Value error, ")
-    return f"{path}: {message[0].lower()}{message[1:]} (got {_shown(first['input'])})"
-
-
-def _path(loc: tuple[int | str, ...]) -> str:
-    """`$.camera.yaw_deg[0]` without the names pydantic gives to a union's alternatives."""
-    text = "$"
-    for part in loc:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif part.isidentifier() and not part[0].isupper() and part not in _ALTERNATIVES:
-            text += f".{part}"
-        elif part[0].isdigit():
-            text += f".{part}"
-    return text
-
-
-_ALTERNATIVES = frozenset({"float", "int", "str", "bool", "tuple", "list", "dict", "literal"})
-
-
-def _known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Keys that may stand at `loc` below `model`, in any of the alternatives there."""
-    models = [model]
-    for part in loc:
-        fields = [m.model_fields[part] for m in models if part in m.model_fields]
-        if fields:
-            models = [found for field in fields for found in _models_in(field.annotation)]
-    return list(dict.fromkeys(key for m in models for key in m.model_fields))
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    found: list[type[BaseModel]] = []
-    for argument in getattr(annotation, "__args__", ()):
-        found += _models_in(argument)
-    return found
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    if close:
-        return f", did you mean '{close[0]}'?"
-    return f"; known here: {', '.join(known)}" if known else ""
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -12,8 +12,8 @@ from scipy.optimize import brentq
 from pipeline.errors import AssetError
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import Anchors, Eyewear, Head, Hinge, Surface
+from pipeline.limits import FitLimits
 from pipeline.skin import SkinSurface, nose_nodes
-from pipeline.spec import FitLimits
 from pipeline.transforms import apply, translation
 from pipeline.wearing import EyewearShape
 

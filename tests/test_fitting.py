@@ -22,7 +22,7 @@ from pipeline.errors import AssetError, EyeglassError
 from pipeline.fit import fit, posed_parts
 from pipeline.fitting import FitOutcome, fit_pair, typical_wear
 from pipeline.geometry import Anchors, Eyewear, Head, Surface, resized
-from pipeline.spec import WearLimits
+from pipeline.limits import WearLimits
 
 ROOT = Path(__file__).resolve().parent.parent
 PERSON = "person-000003"

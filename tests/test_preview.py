@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from pipeline import preview as sheet
+from pipeline.distributions import Mix
 from pipeline.errors import EyeglassError, RecipeError
 from pipeline.jobs import AssetFolders
-from pipeline.recipe import Mix, load_recipe
+from pipeline.recipe import load_recipe
 from pipeline.store import read_image
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.distributions import Mix, bounds, draw_number
 from pipeline.errors import RecipeError
-from pipeline.recipe import Mix, bounds, draw_number, load_recipe, parse_recipe, scene_names
+from pipeline.recipe import load_recipe, parse_recipe, scene_names
 
 
 @pytest.mark.parametrize("name", ["portrait", "lyu", "smoke"])

@@ -23,6 +23,7 @@ from pipeline.cli import commands
 from pipeline.dataset import EyeglassDataset
 from pipeline.errors import EyeglassError
 from pipeline.labels import HeadInSight, sample_labels
+from pipeline.limits import FitLimits, WearLimits
 from pipeline.plan import check_names
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.reference import BEGIN, END, README, examples, reference, sentences, with_reference
@@ -31,13 +32,11 @@ from pipeline.spec import (
     IMAGE_KEYS,
     LAYERS,
     CameraSpec,
-    FitLimits,
     GlassesSpec,
     HeadSpec,
     LightSpec,
     RenderSpec,
     SampleSpec,
-    WearLimits,
 )
 from pipeline.store import make_record, write_images
 

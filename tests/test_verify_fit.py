@@ -17,7 +17,7 @@ from pipeline.catalog.head import bare_head, person
 from pipeline.catalog.mesh import load_head
 from pipeline.fit import fit, posed_parts
 from pipeline.geometry import Anchors, Head, Surface
-from pipeline.spec import FitLimits
+from pipeline.limits import FitLimits
 
 DESIGN = "rectangle"
 NOSE = 1.0

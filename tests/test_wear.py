@@ -14,10 +14,11 @@ from pipeline.cli import _WEARS
 from pipeline.errors import RecipeError
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import Eyewear, Head, resized
+from pipeline.limits import WearLimits
 from pipeline.plan import check_names, draw
 from pipeline.recipe import Recipe, load_recipe, parse_recipe
 from pipeline.skin import SkinSurface
-from pipeline.spec import WEAR_MODES, WearLimits, WearSpec, parse_spec
+from pipeline.spec import WEAR_MODES, WearSpec, parse_spec
 from pipeline.transforms import apply
 
 SIDES = ("left", "right")

@@ -34,7 +34,7 @@ from pipeline.catalog.outline import (
 from pipeline.catalog.sweep import Body, join
 from pipeline.errors import AssetError
 from pipeline.geometry import Anchors, Eyewear, FloatArray, Hinge, Material, Surface
-from pipeline.spec import Frozen, Name, first_fault
+from pipeline.model import Frozen, Name, first_fault
 from pipeline.yamlfile import read_yaml
 
 Choice = Mapping[str, float | str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections import deque
@@ -23,7 +22,7 @@ from pipeline.export import card, croissant
 from pipeline.export.forms import Form, Item, Options
 from pipeline.export.samples import Selection, load, select
 from pipeline.export.staging import Staging, check_dest, staging
-from pipeline.imagefile import FORMS as IMAGE_FORMS
+from pipeline.imagefile import check_keys
 from pipeline.store import DESCRIPTION, dump_yaml, read_description
 
 #: Module and what makes the form there, by name. Each needs libraries that others do without.
@@ -70,11 +69,7 @@ def export(
 def _form(name: str, options: Options) -> Form:
     if name not in FORMS:
         raise DatasetError(f"unknown form '{name}'; known: {', '.join(FORMS)}")
-    for layer in options.layers or ():
-        if layer not in IMAGE_FORMS:
-            close = difflib.get_close_matches(layer, IMAGE_FORMS, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(IMAGE_FORMS)}"
-            raise DatasetError(f"unknown layer '{layer}'; {hint}")
+    check_keys(options.layers or ())
     module, maker = FORMS[name]
     form: Form = getattr(importlib.import_module(f"pipeline.export.{module}"), maker)(options)
     unset = Options()

@@ -16,7 +16,7 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from pipeline.geometry import FloatArray, Head, Surface
-from pipeline.spec import FitLimits
+from pipeline.limits import FitLimits
 
 TEMPLE_SAMPLES = 1500
 FRONT_SAMPLES = 800

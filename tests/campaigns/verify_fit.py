@@ -26,8 +26,9 @@ from pipeline.catalog.head import EXPRESSIONS, bare_head, person
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.fitting import typical_wear
 from pipeline.geometry import Eyewear, Head, resized
+from pipeline.limits import WearLimits
 from pipeline.skin import SkinSurface
-from pipeline.spec import WEAR_MODES, WearLimits, WearMode, WearSpec
+from pipeline.spec import WEAR_MODES, WearMode, WearSpec
 from pipeline.wearing import EyewearShape
 
 NOSES = (0.0, 1.0, 2.0, 3.0)
