@@ -3,151 +3,41 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from pipeline import __version__
-from pipeline.errors import EyeglassError
+from pipeline.exits import guarded, leave
+from pipeline.options import (
+    MESH,
+    PATH,
+    SHARD,
+    asset_options,
+    device_option,
+    machine_options,
+    render_options,
+    scene_options,
+)
+
+if TYPE_CHECKING:
+    from pipeline.jobs import AssetFolders
 
 
-class _Path(click.Path):
-    """An absolute path, unless told with links and `..` resolved; '' is a slip, not this folder."""
 
-    def __init__(self, resolve: bool = True) -> None:
-        super().__init__(path_type=Path, resolve_path=resolve)
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        if value == "":
-            self.fail("a path is expected, got ''", param, ctx)
-        return Path(os.path.abspath(str(super().convert(value, param, ctx))))
-
-
-class _Shard(click.ParamType):
-    """I/N: two numbers with 1 <= I <= N."""
-
-    name = "shard"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
-        number, slash, of = str(value).partition("/")
-        if slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) <= 10**6:
-            return int(number), int(of)
-        self.fail(f"I/N with 1 <= I <= N is expected, such as 1/8, got {value!r}", param, ctx)
-
-
-_PATH = _Path()
-#: A mesh's sidecar lies beside it, even where the mesh is a link.
-_MESH = _Path(resolve=False)
 _EXAMPLE = "\b\nExample:\n  "
 #: Those of `pipeline.spec.WEAR_MODES`, which takes longer to import than `--help` may.
 _WEARS = ("worn", "slipped", "askew", "pushed_up", "undersized", "oversized")
 #: Those of `pipeline.export.command.FORMS` and of `pipeline.spec.SPLITS`.
 _FORMS = ("lyu", "glasses-detector", "coco", "yolo", "webdataset", "hf")
 _SPLITS = ("train", "val", "test")
-_DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
 
 
 def main() -> None:
     """Entry point. A user's mistake is one line on standard error and exit status 2."""
     guarded(lambda: commands.main(standalone_mode=False))
-
-
-def guarded(action: Callable[[], object]) -> NoReturn:
-    """Runs an action and exits: with the status it returns, or with a line for what it raises.
-
-    SIGINT and SIGTERM interrupt it, which ends in status 130; a second one ends it at once.
-    """
-    # OpenCV prints what it thinks of a broken file; we say it in one line.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    try:
-        status = action()
-    except click.exceptions.Abort:
-        _leave(130, "Interrupted.")
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        sys.exit(0)
-    except click.ClickException as error:
-        _leave(2, f"Error: {' '.join(error.format_message().split())}")
-    except EyeglassError as error:
-        _leave(2, f"Error: {' '.join(str(error).split())}")
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
-        where = error.filename or "standard output"
-        _leave(2, f"Error: {where}: {error.strerror or type(error).__name__}")
-    except KeyboardInterrupt:
-        _leave(130, "Interrupted.")
-    else:
-        sys.exit(status if isinstance(status, int) else 0)
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    for again in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(again, _leave_at_once)
-    raise KeyboardInterrupt
-
-
-def _leave_at_once(number: int, frame: object) -> NoReturn:
-    os._exit(130)
-
-
-def _leave(status: int, message: str) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(status)
-
-
-def _asset_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option(
-        "--backgrounds", type=_PATH, metavar="DIR",
-        help="Folder of .jpg, .png and .webp photos to stand behind the subject.",
-    )(command)  # fmt: skip
-    for name, what in (
-        ("hdri", ".hdr and .exr worlds"),
-        ("glasses", "meshes of glasses, each with NAME.anchors.yaml"),
-        ("heads", "meshes of heads, each with NAME.anchors.yaml"),
-    ):
-        command = click.option(
-            f"--{name}", type=_PATH, metavar="DIR",
-            help=f"Folder of {what}, in place of the built-in ones.",
-        )(command)  # fmt: skip
-    return command
-
-
-def _render_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--denoise/--no-denoise", default=None, help="Denoise the RGB layers."),
-        click.option("--spp", type=click.IntRange(1, 65536), help="Samples per pixel."),
-        click.option("--size", type=click.IntRange(16, 8192), help="Width and height in pixels."),
-        click.option(
-            "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
-            help="The same seed draws the same samples.",
-        ),
-        click.option(
-            "--scene", default="portrait", show_default=True, metavar="NAME|FILE",
-            help="A scene's name or a recipe of your own.",
-        ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def _machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option(
-        "--device", type=click.Choice(_DEVICES), default="cpu", show_default=True,
-        help="What Cycles computes on; only the CPU gives the same bits every time.",
-    )(command)  # fmt: skip
-    return click.option(
-        "--threads", type=click.IntRange(1, 1024), metavar="N",
-        help="Threads of each worker  [default: all cores, shared among the workers]",
-    )(command)  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -169,16 +59,17 @@ def commands() -> None:
     help="Samples to make  [default: the whole of a scene with a design, such as lyu]",
 )  # fmt: skip
 @click.option(
-    "--out", type=_PATH, required=True, metavar="DIR",
+    "--out", type=PATH, required=True, metavar="DIR",
     help="Folder of the dataset: new, empty, or of the same run, which then goes on.",
 )  # fmt: skip
-@_render_options
+@scene_options
+@render_options
 @click.option(
-    "--plan", type=_PATH, metavar="FILE",
+    "--plan", type=PATH, metavar="FILE",
     help="Make the samples of a plan, in place of --count, --scene, --seed and how to render.",
 )  # fmt: skip
 @click.option(
-    "--shard", type=_Shard(), metavar="I/N",
+    "--shard", type=SHARD, metavar="I/N",
     help="Make the I-th of N parts only, from 1/N to N/N; `eyeglass merge` joins them.",
 )  # fmt: skip
 @click.option(
@@ -198,8 +89,8 @@ def commands() -> None:
     "--verify-layers", is_flag=True,
     help="Also trace every layer in full and compare; exit status 4 if the rules are broken.",
 )  # fmt: skip
-@_machine_options
-@_asset_options
+@machine_options
+@asset_options
 @click.pass_context
 def generate(
     context: click.Context,
@@ -207,9 +98,7 @@ def generate(
     out: Path,
     scene: str,
     seed: int,
-    size: int | None,
-    spp: int | None,
-    denoise: bool | None,
+    render: dict[str, Any],
     plan: Path | None,
     shard: tuple[int, int] | None,
     workers: int | None,
@@ -218,10 +107,7 @@ def generate(
     verify_layers: bool,
     threads: int | None,
     device: str,
-    heads: Path | None,
-    glasses: Path | None,
-    hdri: Path | None,
-    backgrounds: Path | None,
+    assets: AssetFolders,
 ) -> int:
     """Make a dataset of COUNT samples in DIR.
 
@@ -232,18 +118,16 @@ def generate(
     if address is not None and engine != "ray":
         raise click.UsageError("--address is that of a Ray cluster: give --engine ray too")
     from pipeline import generation
-    from pipeline.jobs import AssetFolders
     from pipeline.shards import WHOLE, Shard
 
-    folders = AssetFolders(heads, glasses, hdri, backgrounds)
     request = generation.Request(
         out=out,
         count=count,
         scene=scene,
         seed=seed,
-        render={"size": size, "spp": spp, "denoise": denoise},
+        render=render,
         plan=plan,
-        assets=folders,
+        assets=assets,
         workers=workers,
         threads=threads,
         device=device,
@@ -254,43 +138,30 @@ def generate(
     try:
         return generation.generate_dataset(request)
     except KeyboardInterrupt:
-        _leave(130, "Interrupted; what is finished is kept, and the same command continues.")
+        leave(130, "Interrupted; what is finished is kept, and the same command continues.")
 
 
 @commands.command(
     epilog=_EXAMPLE + "eyeglass preview --scene lyu --set camera.yaw_deg=40 --out lyu.png"
 )
-@click.option(
-    "--scene", default="portrait", show_default=True, metavar="NAME|FILE",
-    help="A scene's name or a recipe of your own.",
-)  # fmt: skip
+@scene_options
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE",
     help="In place of what the recipe says: a dotted path and YAML. May be given again.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
-    help="The same seed draws the same samples as `generate`.",
-)  # fmt: skip
-@click.option(
-    "--out", type=_PATH, default="preview.png", show_default=True, metavar="FILE.png",
+    "--out", type=PATH, default="preview.png", show_default=True, metavar="FILE.png",
     help="The sheet; replaced if it is there.",
 )  # fmt: skip
-@click.option(
-    "--device", type=click.Choice(_DEVICES), default="cpu", show_default=True,
-    help="What Cycles computes on.",
-)  # fmt: skip
-@_asset_options
+@device_option
+@asset_options
 def preview(
     scene: str,
     changes: tuple[str, ...],
     seed: int,
     out: Path,
     device: str,
-    heads: Path | None,
-    glasses: Path | None,
-    hdri: Path | None,
-    backgrounds: Path | None,
+    assets: AssetFolders,
 ) -> None:
     """Render the first nine samples of a scene, small and quick, to tune its recipe.
 
@@ -298,11 +169,10 @@ def preview(
     """
     from pipeline import preview as sheet
     from pipeline.generation import MOST_WORKERS
-    from pipeline.jobs import AssetFolders, cores
+    from pipeline.jobs import cores
 
     workers = min(cores(), MOST_WORKERS, sheet.THUMBNAILS)
-    folders = AssetFolders(heads, glasses, hdri, backgrounds)
-    click.echo(sheet.preview(sheet.Request(scene, changes, seed, out, folders, workers, device)))
+    click.echo(sheet.preview(sheet.Request(scene, changes, seed, out, assets, workers, device)))
     click.echo(f"sheet: {out}")
 
 
@@ -317,25 +187,21 @@ def _check_plan_alone(context: click.Context, plan: Path | None) -> None:
 @commands.command(epilog=_EXAMPLE + "eyeglass plan --count 100000 --out plan.jsonl")
 @click.option("--count", type=click.IntRange(1, 10**9), required=True, help="Samples to plan.")
 @click.option(
-    "--out", type=_PATH, required=True, metavar="FILE", help="The plan, a JSON line a sample."
+    "--out", type=PATH, required=True, metavar="FILE", help="The plan, a JSON line a sample."
 )
-@_render_options
-@_machine_options
-@_asset_options
+@scene_options
+@render_options
+@machine_options
+@asset_options
 def plan(
     count: int,
     out: Path,
     scene: str,
     seed: int,
-    size: int | None,
-    spp: int | None,
-    denoise: bool | None,
+    render: dict[str, Any],
     threads: int | None,
     device: str,
-    heads: Path | None,
-    glasses: Path | None,
-    hdri: Path | None,
-    backgrounds: Path | None,
+    assets: AssetFolders,
 ) -> None:
     """Write the specs of COUNT samples to FILE without rendering them; `generate --plan` does that.
 
@@ -343,20 +209,17 @@ def plan(
     """
     from pipeline import planning
     from pipeline.generation import drawn_series
-    from pipeline.jobs import AssetFolders
 
-    render = {"size": size, "spp": spp, "denoise": denoise}
-    folders = AssetFolders(heads, glasses, hdri, backgrounds)
-    series = drawn_series(count, seed, scene, render, folders)
+    series = drawn_series(count, seed, scene, render, assets)
     planning.write(series, out)
     click.echo(f"{count} specs in {out}")
     click.echo(planning.estimate(series, threads, device))
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass merge part-1 part-2 part-3 --out set")
-@click.argument("folders", type=_PATH, metavar="DIR...", nargs=-1, required=True)
+@click.argument("folders", type=PATH, metavar="DIR...", nargs=-1, required=True)
 @click.option(
-    "--out", type=_PATH, required=True, metavar="DEST",
+    "--out", type=PATH, required=True, metavar="DEST",
     help="Folder of the whole: new, empty, or of the same run.",
 )  # fmt: skip
 def merge(folders: tuple[Path, ...], out: Path) -> int:
@@ -371,7 +234,7 @@ def merge(folders: tuple[Path, ...], out: Path) -> int:
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass status set")
-@click.argument("dataset", type=_PATH, metavar="DIR")
+@click.argument("dataset", type=PATH, metavar="DIR")
 def status(dataset: Path) -> None:
     """Tell how far the run in DIR is: done, failed, rate, time left, memory of its workers."""
     from pipeline import runlog
@@ -380,22 +243,22 @@ def status(dataset: Path) -> None:
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass render --dataset set --id 000012 --out again")
-@click.option("--spec", type=_PATH, metavar="FILE", help="A spec as JSON.")
-@click.option("--dataset", type=_PATH, metavar="DIR", help="With --id.")
+@click.option("--spec", type=PATH, metavar="FILE", help="A spec as JSON.")
+@click.option("--dataset", type=PATH, metavar="DIR", help="With --id.")
 @click.option("--id", "sample", metavar="ID", help="A sample of the dataset.")
 @click.option(
     "--out",
-    type=_PATH,
+    type=PATH,
     required=True,
     metavar="DEST",
     help="Folder for the images, new or empty.",
 )
 @click.option(
-    "--blend", type=_PATH, metavar="FILE.blend",
+    "--blend", type=PATH, metavar="FILE.blend",
     help="Also save the scene, to open in Blender.",
 )  # fmt: skip
-@_machine_options
-@_asset_options
+@machine_options
+@asset_options
 def render(
     spec: Path | None,
     dataset: Path | None,
@@ -404,18 +267,14 @@ def render(
     blend: Path | None,
     threads: int | None,
     device: str,
-    heads: Path | None,
-    glasses: Path | None,
-    hdri: Path | None,
-    backgrounds: Path | None,
+    assets: AssetFolders,
 ) -> None:
     """Render one sample again, from its spec alone, into the folder DEST."""
     from pipeline import again
-    from pipeline.jobs import AssetFolders, cores
+    from pipeline.jobs import cores
 
     if (spec is None) == (dataset is None) or (dataset is None) != (sample is None):
         raise click.UsageError("give either --spec FILE, or --dataset DIR with --id ID")
-    assets = AssetFolders(heads, glasses, hdri, backgrounds)
     if spec is not None:
         wanted = again.spec_from_file(spec)
     else:
@@ -451,8 +310,8 @@ def render(
     metavar="NAME",
     help="Of a built-in person; see `eyeglass assets`.",
 )
-@click.option("--out", type=_PATH, metavar="FILE.glb", help="Save head and glasses.")
-@click.option("--picture", type=_PATH, metavar="FILE.png", help="Draw them from four sides.")
+@click.option("--out", type=PATH, metavar="FILE.glb", help="Save head and glasses.")
+@click.option("--picture", type=PATH, metavar="FILE.png", help="Draw them from four sides.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def fit(
     head: str,
@@ -479,7 +338,7 @@ def fit(
     epilog=_EXAMPLE
     + "eyeglass annotate scan.obj\n  eyeglass annotate scan.obj --auto --picture scan.png"
 )
-@click.argument("mesh", type=_MESH)
+@click.argument("mesh", type=MESH)
 @click.option(
     "--kind", type=click.Choice(("head", "glasses")),
     help="What the mesh is  [default: what its sidecar says, or what it looks like]",
@@ -487,7 +346,7 @@ def fit(
 @click.option("--auto", is_flag=True, help="Find the points; open no page.")
 @click.option("--force", is_flag=True, help="With --auto, replace the points of a sidecar.")
 @click.option(
-    "--picture", type=_PATH, metavar="FILE.png",
+    "--picture", type=PATH, metavar="FILE.png",
     help="Draw the labelled mesh from four sides; open no page.",
 )  # fmt: skip
 @click.option(
@@ -519,39 +378,35 @@ def annotate(
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass assets --hdri ~/worlds")
-@_asset_options
+@asset_options
 @click.option(
-    "--sheet", type=_PATH, metavar="FILE",
+    "--sheet", type=PATH, metavar="FILE",
     help="Render all eyewear in its finishes into a PNG instead of listing.",
 )  # fmt: skip
 @click.option(
-    "--people", type=_PATH, metavar="FILE",
+    "--people", type=PATH, metavar="FILE",
     help="Render the first 64 built-in persons into a PNG instead of listing.",
 )  # fmt: skip
 def assets(
-    heads: Path | None,
-    glasses: Path | None,
-    hdri: Path | None,
-    backgrounds: Path | None,
+    assets: AssetFolders,
     sheet: Path | None,
     people: Path | None,
 ) -> None:
     """List what there is to draw from, with its licence."""
-    from pipeline.catalog.catalog import open_catalog
     from pipeline.recipe import scene_names
 
     if sheet is not None and people is not None:
         raise click.UsageError("give --sheet or --people, one at a time")
-    catalog = open_catalog(heads, glasses, hdri, backgrounds)
+    catalog = assets.open()
     if sheet is not None:
         from pipeline.sheet import draw_looks
 
-        click.echo(f"{draw_looks(catalog, glasses, sheet)} looks: {sheet}")
+        click.echo(f"{draw_looks(catalog, assets.glasses, sheet)} looks: {sheet}")
         return
     if people is not None:
         from pipeline.sheet import draw_people
 
-        click.echo(f"{draw_people(catalog, hdri, people)} persons: {people}")
+        click.echo(f"{draw_people(catalog, assets.hdri, people)} persons: {people}")
         return
     for kind, name, licence in catalog.listing():
         click.echo(f"{kind:<12}{name:<38}{licence}")
@@ -564,11 +419,11 @@ def assets(
     + "eyeglass export set --format lyu --size 256 --out set-lyu\n"
     + "  eyeglass export set --format hf --layers all,face,mask_full --jpeg 95 --out set-hf"
 )
-@click.argument("dataset", type=_PATH, metavar="DIR")
+@click.argument("dataset", type=PATH, metavar="DIR")
 @click.option(
     "--format", "form", type=click.Choice(_FORMS), required=True, help="Form of the files."
 )
-@click.option("--out", type=_PATH, required=True, metavar="DEST", help="New or empty folder.")
+@click.option("--out", type=PATH, required=True, metavar="DEST", help="New or empty folder.")
 @click.option(
     "--layers", metavar="KEY,KEY,...",
     help="Images to hold  [default: webdataset, hf: all there are; coco, yolo: all]",
@@ -630,11 +485,11 @@ def export(
     try:
         click.echo(command.export(dataset, out, form, options, cores()))
     except KeyboardInterrupt:
-        _leave(130, "Interrupted; the same command goes on from where it was.")
+        leave(130, "Interrupted; the same command goes on from where it was.")
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass check set --fix")
-@click.argument("dataset", type=_PATH, metavar="DIR")
+@click.argument("dataset", type=PATH, metavar="DIR")
 @click.option(
     "--fix", is_flag=True,
     help="Move faulty samples to DIR/faulty, so that `eyeglass generate` makes them again.",
@@ -652,8 +507,8 @@ def check(dataset: Path, fix: bool) -> int:
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass report set --out set.html")
-@click.argument("dataset", type=_PATH, metavar="DIR")
-@click.option("--out", type=_PATH, metavar="FILE", help="The page.  [default: DIR/report.html]")
+@click.argument("dataset", type=PATH, metavar="DIR")
+@click.option("--out", type=PATH, metavar="FILE", help="The page.  [default: DIR/report.html]")
 def report(dataset: Path, out: Path | None) -> None:
     """Write a page about the dataset DIR: what is in it, as plots, and 200 of its samples.
 
@@ -666,7 +521,7 @@ def report(dataset: Path, out: Path | None) -> None:
 
 
 @commands.command(epilog=_EXAMPLE + "eyeglass bench --json bench.json")
-@click.option("--json", "out", type=_PATH, metavar="FILE", help="Also write the figures as JSON.")
+@click.option("--json", "out", type=PATH, metavar="FILE", help="Also write the figures as JSON.")
 @click.option("--curves", is_flag=True, help="Also measure over samples per pixel.")
 def bench(out: Path | None, curves: bool) -> None:
     """Measure what a sample costs here, in plain renders of the same scene.

@@ -212,7 +212,7 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path, faults, undisturbed,
 def test_a_second_signal_ends_at_once():
     script = """
 import time
-from pipeline.cli import guarded
+from pipeline.exits import guarded
 def stubborn():
     try:
         print("up", flush=True)
