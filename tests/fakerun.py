@@ -25,7 +25,7 @@ from pipeline.shards import WHOLE, Shard
 COMMAND = (sys.executable, fakeworker.__file__)
 #: Quick to lose patience, so that tests are quick.
 RULES = Supervision(
-    hang_factor=10, hang_least_s=0.5, unknown_s=5, first_s=0, start_s=60, memory_mb=250
+    hang_factor=10, hang_least_s=1.0, unknown_s=10, first_s=0, start_s=60, memory_mb=250
 )
 
 
