@@ -7,6 +7,8 @@ layers where the eyewear has none.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyoidn
 
@@ -33,20 +35,41 @@ class Denoiser:
         label: of guides free of noise, which may be trusted, by the fastest network: for labels
         the best one is hardly better. Raises RuntimeError with the library's message.
         """
-        result = np.empty(color.shape, np.float32)
         images = {
-            pyoidn.OIDN_IMAGE_COLOR: np.ascontiguousarray(color, np.float32),
-            pyoidn.OIDN_IMAGE_ALBEDO: np.ascontiguousarray(guides.albedo, np.float32),
-            pyoidn.OIDN_IMAGE_NORMAL: np.ascontiguousarray(guides.normal, np.float32),
-            pyoidn.OIDN_IMAGE_OUTPUT: result,
+            pyoidn.OIDN_IMAGE_COLOR: color,
+            pyoidn.OIDN_IMAGE_ALBEDO: guides.albedo,
+            pyoidn.OIDN_IMAGE_NORMAL: guides.normal,
         }
+        return self._filtered(images, {"hdr": True, "cleanAux": label}, fast=label)
+
+    def with_clean_albedo(self, guides: Guides, where: Mask) -> Guides:
+        """The guides with an albedo without noise about `where` (h, w).
+
+        That of lenses is of what a sample meets behind or before them, and so as noisy as the
+        picture; grain in it would stay in what it guides.
+        """
+        box = bounding_box(where)
+        if box is None:
+            return guides
+        area = box.widened(_MARGIN_PX, len(where)).slices()
+        clean = self._filtered({pyoidn.OIDN_IMAGE_ALBEDO: guides.albedo[area]}, {})
+        albedo = guides.albedo.copy()
+        albedo[area] = np.where(where[area][..., None], clean, albedo[area])
+        return Guides(albedo, guides.normal)
+
+    def _filtered(
+        self, images: Mapping[str, Float32], flags: Mapping[str, bool], fast: bool = False
+    ) -> Float32:
+        """What the library makes of images (h, w, 3) by its name for each."""
+        inputs = {name: np.ascontiguousarray(image, np.float32) for name, image in images.items()}
+        result = np.empty_like(next(iter(inputs.values())))
         denoiser = pyoidn.Filter(self._device, pyoidn.OIDN_FILTER_TYPE_RT)
         try:
-            for name, image in images.items():
+            for name, image in {**inputs, pyoidn.OIDN_IMAGE_OUTPUT: result}.items():
                 denoiser.set_image(name, image, pyoidn.OIDN_FORMAT_FLOAT3)
-            denoiser.set_bool("hdr", True)
-            denoiser.set_bool("cleanAux", label)
-            if label:
+            for name, flag in flags.items():
+                denoiser.set_bool(name, flag)
+            if fast:
                 denoiser.set_quality(pyoidn.OIDN_QUALITY_FAST)
             denoiser.commit()
             denoiser.execute()
@@ -81,9 +104,10 @@ def denoised_layers(rendering: Rendering, denoiser: Denoiser) -> dict[str, Float
     shadow = denoiser.replace(face, noisy["shadow"], guides["face"], tied)
     # A silhouette out of focus is wide, and its outer pixels are seldom met by a sample.
     seen = rendering.silhouette & differing(noisy["all"], noisy["shadow"])
+    worn = denoiser.with_clean_albedo(guides["all"], seen)
     return {
         "face": face,
         "shadow": shadow,
-        "glass": denoiser.replace(face, noisy["glass"], guides["all"], seen),
-        "all": denoiser.replace(shadow, noisy["all"], guides["all"], seen),
+        "glass": denoiser.replace(face, noisy["glass"], worn, seen),
+        "all": denoiser.replace(shadow, noisy["all"], worn, seen),
     }

@@ -30,7 +30,8 @@ def finish(spec: SampleSpec, rendering: Rendering, denoiser: Denoiser) -> dict[s
         if spec.render.denoise:
             # As `all` was, so that where the colours are equal they stay so.
             seen = rendering.silhouette | extra.where
-            color = denoiser.replace(shown["shadow"], color, extra.guides, seen)
+            guides = denoiser.with_clean_albedo(extra.guides, seen)
+            color = denoiser.replace(shown["shadow"], color, guides, seen)
             color = np.where(extra.where[..., None], color, shown["all"])
         images[name] = to_uint8(srgb_from_linear(color * gain))
     if rendering.transmittance is not None:

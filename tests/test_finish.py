@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.denoise import Denoiser
 from pipeline.finish import coverage_masks
 from pipeline.pixels import srgb_from_linear, to_uint8
-from pipeline.rendering import Coverage
+from pipeline.rendering import Coverage, Guides
 
 ZERO = np.zeros((1, 4), np.float32)
 
@@ -52,3 +53,22 @@ def test_a_pixel_that_both_lenses_half_cover_is_in_one_mask():
 def test_alpha_is_one_where_only_the_filter_touches():
     touched = np.array([[False, True, False, False]])
     assert coverage_masks(coverage(), touched)["alpha_full"].tolist() == [[0, 1, 0, 0]]
+
+
+def test_grain_of_what_lenses_show_does_not_stay_through_its_albedo():
+    """Half the samples meet skin, half the bright room: so do colour and albedo, pixel by pixel."""
+    rng = np.random.default_rng(5)
+    share = rng.binomial(8, 0.5, (96, 96, 1)) / 8
+    albedo = (0.3 + 0.7 * share * np.ones(3)).astype(np.float32)
+    color = (0.6 * albedo * rng.uniform(0.9, 1.1, (96, 96, 1))).astype(np.float32)
+    where = np.zeros((96, 96), bool)
+    where[24:72, 24:72] = True
+    denoiser = Denoiser(1)
+    guides = Guides(albedo, np.zeros_like(albedo))
+    clean = denoiser.with_clean_albedo(guides, where)
+    assert np.array_equal(clean.albedo[~where], albedo[~where])
+    grain = [
+        denoiser.replace(color, color, used, where)[where].std() for used in (guides, clean)
+    ]
+    assert grain[1] < 0.3 * grain[0]
+    assert grain[1] < 0.2 * color[where].std()
