@@ -8,7 +8,6 @@ export PYTHON
 demo_out = build/demo
 python = $(VENV)/bin/python
 
-.PHONY: help demo test lint verify-fit verify-layers verify-shadow verify-soak verify-faults verify-people verify-light verify-export bench bench-fit bench-lens bench-people bench-check bench-supervision install clean
 
 help:
 	@echo "make demo     install into $(VENV) and render four samples into $(demo_out)"
@@ -55,6 +54,16 @@ test: lint
 campaign = PYTHONPATH=tests $(python) -m campaigns
 MESHES ?=
 
+# Campaigns without options are modules of their names.
+campaigns = verify-shadow verify-soak verify-faults verify-export verify-people \
+	bench-fit bench-lens bench-people bench-supervision
+
+.PHONY: help demo test lint verify-fit verify-layers verify-light bench bench-check install clean $(campaigns)
+
+$(campaigns):
+	@.ci/install $(VENV) test
+	$(campaign).$(subst -,_,$@)
+
 verify-fit:
 	@.ci/install $(VENV) test
 	$(campaign).verify_fit $(if $(MESHES),--meshes "$(MESHES)") $(if $(WEAR),--wear "$(WEAR)")
@@ -66,26 +75,6 @@ verify-layers:
 	$(VENV)/bin/eyeglass generate --verify-layers --count 6 --size 128 --spp 2048 --no-denoise \
 		--out build/verify-layers
 
-verify-shadow:
-	@.ci/install $(VENV) test
-	$(campaign).verify_shadow
-
-verify-soak:
-	@.ci/install $(VENV) test
-	$(campaign).verify_soak
-
-verify-faults:
-	@.ci/install $(VENV) test
-	$(campaign).verify_faults
-
-verify-export:
-	@.ci/install $(VENV) test
-	$(campaign).verify_export
-
-verify-people:
-	@.ci/install $(VENV) test
-	$(campaign).verify_people
-
 verify-light:
 	@.ci/install $(VENV) test
 	$(campaign).verify_light $(LIGHT)
@@ -95,27 +84,11 @@ bench:
 	@mkdir -p build
 	$(VENV)/bin/eyeglass bench --json build/bench.json $(BENCH)
 
-bench-fit:
-	@.ci/install $(VENV) test
-	$(campaign).bench_fit
-
-bench-lens:
-	@.ci/install $(VENV) test
-	$(campaign).bench_lens
-
-bench-people:
-	@.ci/install $(VENV) test
-	$(campaign).bench_people
-
 bench-check:
 	@.ci/install $(VENV) test
 	@rm -rf build/bench-check
 	$(VENV)/bin/eyeglass generate --count 4 --seed 8 --out build/bench-check/rendered
 	$(campaign).bench_check
-
-bench-supervision:
-	@.ci/install $(VENV) test
-	$(campaign).bench_supervision
 
 # A folder that is no environment is not ours to remove.
 clean:

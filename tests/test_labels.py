@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import bpy
 import numpy as np
 import pytest
-from mathutils import Matrix
+from props import add_prop, weighted_centre
 
 from pipeline.blender import labels as blender_labels
 from pipeline.blender import layers, scene, shading, trace, truth
 from pipeline.blender.device import Machine
-from pipeline.blender.frames import blender_points, turned_world
 from pipeline.camera import face_centre, view_of
 from pipeline.catalog.finishes import LENSES
 from pipeline.catalog.head import bare_head, person
@@ -70,26 +68,21 @@ def test_landmarks_lie_on_dots_rendered_at_their_vertices(camera, align, plain, 
         # An octahedron some 3 px wide.
         radius = 1.5 * spec.camera.distance_mm / (spec.camera.focal_mm / 36 * SIZE)
         corners = radius * np.concatenate([np.eye(3), -np.eye(3)])
-        mesh = bpy.data.meshes.new("dot")
         vertex = head.surfaces["skin"].vertices[VERTICES[index]]
-        mesh.from_pydata(
-            blender_points(vertex + corners).tolist(), [],
+        add_prop(
+            portrait,
+            vertex + corners,
             [(i, j, k) for i in (0, 3) for j in (1, 4) for k in (2, 5)],
-        )  # fmt: skip
-        mesh.materials.append(shading.emission(f"dot {index}", tuple(map(float, color))))
-        dot = bpy.data.objects.new("dot", mesh)
-        dot.matrix_world = Matrix(turned_world(spec.light.rotation_deg).tolist())
-        picture.collection.objects.link(dot)
+            shading.emission(f"dot {index}", tuple(map(float, color))),
+        )
     seen = trace.trace(picture, np.ones((SIZE, SIZE), bool))["Combined"][..., :3]
     found = sample_labels(
         view_of(spec.camera, head), HeadInSight(head), {}, np.zeros((SIZE, SIZE), np.uint8)
     )
-    rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5
     for channel, index in enumerate(marked):
         weight = seen[..., channel]
         assert weight.sum() > 0
-        centre = [(weight * columns).sum() / weight.sum(), (weight * rows).sum() / weight.sum()]
-        assert np.linalg.norm(np.array(centre) - found["landmarks_px"][index]) < 0.5
+        assert np.linalg.norm(weighted_centre(weight) - found["landmarks_px"][index]) < 0.5
 
 
 def test_landmarks_are_even_and_lie_in_their_regions(head):

@@ -6,11 +6,10 @@ import bpy
 import cv2
 import numpy as np
 import pytest
-from mathutils import Matrix
+from props import add_card, add_prop, weighted_centre
 
 from pipeline.blender import labels, layers, scene, shading, trace
 from pipeline.blender.device import Machine
-from pipeline.blender.frames import blender_points, turned_world
 from pipeline.blender.labels import render_coverage
 from pipeline.camera import face_centre, view_of
 from pipeline.catalog.catalog import open_catalog
@@ -256,26 +255,22 @@ def test_a_small_emitter_at_an_anchor_lands_on_its_projection(worn_spec, catalog
     spec = with_render(spec.model_copy(update={"camera": camera}), size=128, spp=16)
     head = catalog.head(spec.head)
     built = build(spec, catalog)
-    turn = turned_world(spec.light.rotation_deg)
     portrait, picture = built.portrait, built.portrait.scene
     for obj in [*portrait.head.values(), *built.eyewear.values()]:
         obj.hide_render = True
     picture.world = None
     everything = np.ones((128, 128), bool)
     for point in head.anchors.as_array():
-        mesh = bpy.data.meshes.new("dot")
-        dot = blender_points(point + np.array([[0, 2, 0], [2, -1, 0], [-2, -1, 0], [0, 0, 2.0]]))
-        mesh.from_pydata(dot.tolist(), [], [(0, 1, 2), (0, 1, 3), (1, 2, 3), (0, 2, 3)])
-        mesh.materials.append(shading.emission("dot", (1.0, 1.0, 1.0)))
-        obj = bpy.data.objects.new("dot", mesh)
-        obj.matrix_world = Matrix(turn.tolist())
-        picture.collection.objects.link(obj)
+        dot = add_prop(
+            portrait,
+            point + np.array([[0, 2, 0], [2, -1, 0], [-2, -1, 0], [0, 0, 2.0]]),
+            [(0, 1, 2), (0, 1, 3), (1, 2, 3), (0, 2, 3)],
+            shading.emission("dot", (1.0, 1.0, 1.0)),
+        )
         seen = trace.trace(picture, everything)["Combined"][..., 0]
-        bpy.data.objects.remove(obj)
-        rows, columns = np.mgrid[: seen.shape[0], : seen.shape[1]] + 0.5
-        centre = [(seen * columns).sum() / seen.sum(), (seen * rows).sum() / seen.sum()]
+        bpy.data.objects.remove(dot)
         expected = view_of(spec.camera, head).project(point[None], 128)[0]
-        assert np.linalg.norm(np.array(centre) - expected) < 0.5
+        assert np.linalg.norm(weighted_centre(seen) - expected) < 0.5
 
 
 def test_threads_and_what_was_rendered_before_change_no_byte(worn_spec, catalog):
@@ -306,18 +301,8 @@ def test_a_grey_wall_before_the_camera_comes_out_at_the_predicted_exposure(worn_
         built = build(lit, catalog)
         for obj in [*built.portrait.head.values(), *built.eyewear.values()]:
             obj.hide_render = True
-        shader = shading.Shader("card")
-        card = shader.finish(
-            shader.node("ShaderNodeBsdfDiffuse", {"Color": (0.35, 0.35, 0.35)}).outputs[0]
-        )
-        mesh = bpy.data.meshes.new("card")
         centre = face_centre(catalog.head(spec.head).anchors)
-        square = centre + 150 * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0.0]])
-        mesh.from_pydata(blender_points(square).tolist(), [], [(0, 1, 2, 3)])
-        mesh.materials.append(card)
-        obj = bpy.data.objects.new("card", mesh)
-        obj.matrix_world = Matrix(turned_world(rotation).tolist())
-        built.portrait.scene.collection.objects.link(obj)
+        add_card(built.portrait, centre, half_mm=150, reflectance=0.35)
         shown = color(built, "all")[6:10, 6:10] * 2.0**light.exposure_ev
         luminance = float((shown @ np.array([0.2126, 0.7152, 0.0722])).mean())
         assert luminance == pytest.approx(0.30, rel=0.08), name

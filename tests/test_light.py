@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-import bpy
 import cv2
 import numpy as np
 import pytest
-from mathutils import Matrix
+from props import add_card
 
 from pipeline import store
 from pipeline.backdrop import SPAN, backdrop
-from pipeline.blender import layers, scene, shading
+from pipeline.blender import layers, scene
 from pipeline.blender.device import Machine
-from pipeline.blender.frames import blender_points, turned_world
 from pipeline.camera import face_centre, view_of
 from pipeline.catalog.catalog import AssetError, Surroundings, open_catalog
 from pipeline.catalog.light import MIDDLE_REFLECTANCE, TARGET_FACE_VALUE, face_irradiance
@@ -130,18 +128,9 @@ def test_a_card_shows_the_metered_irradiance(lamps, sky, worn_spec, catalog):
     portrait = scene.build_portrait(spec, catalog.head(spec.head), around, TWO)
     for obj in portrait.head.values():
         obj.hide_render = True
-    shader = shading.Shader("card")
-    card = shader.finish(
-        shader.node("ShaderNodeBsdfDiffuse", {"Color": (0.35, 0.35, 0.35)}).outputs[0]
+    add_card(
+        portrait, face_centre(catalog.head(spec.head).anchors), half_mm=45, reflectance=0.35
     )
-    mesh = bpy.data.meshes.new("card")
-    centre = face_centre(catalog.head(spec.head).anchors)
-    square = centre + 45 * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0.0]])
-    mesh.from_pydata(blender_points(square).tolist(), [], [(0, 1, 2, 3)])
-    mesh.materials.append(card)
-    obj = bpy.data.objects.new("card", mesh)
-    obj.matrix_world = Matrix(turned_world(spec.light.rotation_deg).tolist())
-    portrait.scene.collection.objects.link(obj)
     shown = layers.render_face(portrait).color[7:9, 7:9].mean(axis=(0, 1))
     front = face_irradiances(light, catalog.lights[spec.light.hdri])[0]
     assert float(shown @ np.array(REC709_LUMINANCE)) == pytest.approx(
