@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.export import croissant, instances, landmarks
-from pipeline.export.forms import MIMES, Form, Item, file_of, suffix_of
+from pipeline.export.forms import MIMES, Item, file_of, suffix_of
 from pipeline.export.masks import run_lengths
 from pipeline.export.samples import Sample
 from pipeline.export.staging import Staging
 from pipeline.pixels import Mask, bounding_box
-from pipeline.spec import SPLITS
 
 _CATEGORIES = [
     {"id": number, "name": name, "supercategory": "eyewear"}
@@ -26,15 +25,10 @@ _CATEGORIES = [
 ]
 
 
-class Coco(Form):
+class Coco(instances.InstanceForm):
     """A picture, or several, of each sample; ids begin with 1 in every file of annotations."""
 
     name = "coco"
-    takes = frozenset({"layers", "jpeg"})
-
-    def keys(self) -> tuple[str, ...]:
-        self._layers = instances.pictures(self.options.layers, self.name)
-        return instances.keys(self._layers)
 
     def item(self, sample: Sample) -> Item:
         files: dict[str, bytes] = {}
@@ -51,7 +45,7 @@ class Coco(Form):
     def finish(self, stage: Staging) -> None:
         folder = stage.folder / "annotations"
         folder.mkdir(exist_ok=True)
-        for split in _written(stage):
+        for split in self.written(stage):
             _write(folder / f"instances_{split}.json", stage, split, _CATEGORIES, "annotations")
             if stage.tally["faces"]:
                 _write(
@@ -75,12 +69,9 @@ class Coco(Form):
             for path in found
         ]
         suffix = suffix_of("all", self.options.jpeg)
-        sets = [croissant.file_set(s, f"{s}/*.{suffix}", MIMES[suffix]) for s in _written(stage)]
+        splits = self.written(stage)
+        sets = [croissant.file_set(s, f"{s}/*.{suffix}", MIMES[suffix]) for s in splits]
         return [*files, *sets], [croissant.images(found) for found in sets]
-
-
-def _written(stage: Staging) -> list[str]:
-    return [split for split in SPLITS if (stage.folder / split).is_dir()]
 
 
 def _entry(sample: Sample, layer: str, name: str) -> dict[str, Any]:

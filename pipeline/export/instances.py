@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 from pipeline.errors import DatasetError
+from pipeline.export.forms import Form
 from pipeline.export.samples import Sample
+from pipeline.export.staging import Staging
 from pipeline.pixels import Mask
+from pipeline.spec import SPLITS
 
 #: Classes in the order of their numbers, with the mask of each.
 CLASSES: Mapping[str, str] = {
@@ -27,19 +31,26 @@ SHOWN: Mapping[str, Sequence[str]] = {
 }
 
 
-def pictures(layers: Sequence[str] | None, form: str) -> tuple[str, ...]:
-    """The pictures to label, `all` if none are asked for. Raises DatasetError for others."""
-    for layer in layers or ():
-        if layer not in SHOWN:
-            raise DatasetError(
-                f"{form} holds pictures with their instances: {', '.join(SHOWN)}; not '{layer}'"
-            )
-    return tuple(dict.fromkeys(layers or ("all",)))
+class InstanceForm(Form):
+    """Pictures, `all` if no others are asked for, with what is in them."""
 
+    takes = frozenset({"layers", "jpeg"})
+    #: Below the export's folder: holds a folder of pictures for each split.
+    pictures_in: ClassVar[str] = ""
 
-def keys(layers: Sequence[str]) -> tuple[str, ...]:
-    """The images that are needed to label pictures."""
-    return (*layers, *CLASSES.values())
+    def keys(self) -> tuple[str, ...]:
+        for layer in self.options.layers or ():
+            if layer not in SHOWN:
+                raise DatasetError(
+                    f"{self.name} holds pictures with their instances: {', '.join(SHOWN)}; "
+                    f"not '{layer}'"
+                )
+        self._layers = tuple(dict.fromkeys(self.options.layers or ("all",)))
+        return (*self._layers, *CLASSES.values())
+
+    def written(self, stage: Staging) -> list[str]:
+        """The splits that have pictures."""
+        return [split for split in SPLITS if (stage.folder / self.pictures_in / split).is_dir()]
 
 
 def instances(sample: Sample, layer: str) -> Iterator[tuple[int, Mask]]:

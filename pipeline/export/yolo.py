@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.export import croissant, instances
-from pipeline.export.forms import MIMES, Form, Item, file_of, suffix_of
+from pipeline.export.forms import MIMES, Item, file_of, suffix_of
 from pipeline.export.masks import Contour, polygons
 from pipeline.export.samples import Sample
 from pipeline.export.staging import Staging
 from pipeline.pixels import Mask
-from pipeline.spec import SPLITS
 from pipeline.store import dump_yaml
 
 #: Where in its pixel a corner lies: to the same pixel whether a reader rounds or cuts off.
@@ -29,15 +28,11 @@ _SPECKS = 0.01
 _TRIANGLE = np.array([[-0.1, -0.1], [0.1, -0.1], [0.0, 0.1]])
 
 
-class Yolo(Form):
+class Yolo(instances.InstanceForm):
     """A line for each connected part of a class; holes are cut open by slits of no width."""
 
     name = "yolo"
-    takes = frozenset({"layers", "jpeg"})
-
-    def keys(self) -> tuple[str, ...]:
-        self._layers = instances.pictures(self.options.layers, self.name)
-        return instances.keys(self._layers)
+    pictures_in = "images"
 
     def item(self, sample: Sample) -> Item:
         files: dict[str, bytes] = {}
@@ -55,12 +50,12 @@ class Yolo(Form):
 
     def finish(self, stage: Staging) -> None:
         # Without `path`, which readers look for below a folder of their own, it is this folder.
-        told: dict[str, Any] = {split: f"images/{split}" for split in _written(stage)}
+        told: dict[str, Any] = {split: f"images/{split}" for split in self.written(stage)}
         told["names"] = dict(enumerate(instances.CLASSES))
         (stage.folder / "data.yaml").write_text(dump_yaml(told), encoding="utf-8")
 
     def notes(self, stage: Staging) -> list[str]:
-        lacking = [split for split in ("train", "val") if split not in _written(stage)]
+        lacking = [split for split in ("train", "val") if split not in self.written(stage)]
         return [
             f"warning: no samples in {' and '.join(lacking)}; trainers of this form want both"
         ] * bool(lacking)
@@ -77,7 +72,7 @@ class Yolo(Form):
     def croissant(self, stage: Staging) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         suffix = suffix_of("all", self.options.jpeg)
         told = croissant.file_object(stage.folder, "data.yaml", "application/yaml")
-        splits = _written(stage)
+        splits = self.written(stage)
         images = [
             croissant.file_set(split, f"images/{split}/*.{suffix}", MIMES[suffix])
             for split in splits
@@ -114,7 +109,3 @@ def _without_specks(parts: list[Contour], area: int) -> list[Contour]:
 def _line_px(part: Contour) -> int:
     """Pixels of a part of one or two corners."""
     return int(np.abs(part[-1] - part[0]).max()) + 1
-
-
-def _written(stage: Staging) -> list[str]:
-    return [split for split in SPLITS if (stage.folder / "images" / split).is_dir()]
