@@ -41,3 +41,12 @@ def worn_spec(catalog: Catalog, smoke: Recipe) -> Callable[..., SampleSpec]:
         raise AssertionError(f"no spec with {glasses} that can be worn")
 
     return find
+
+
+#: Begun first, so that no process is left alone with one of them at the end.
+_LONG = ("test_generate.py", "test_annotate_page.py", "test_layers.py", "test_run.py",
+         "test_verify_fit.py", "test_verify_soak.py", "test_cluster.py")  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in _LONG)
