@@ -131,8 +131,8 @@ def face_centre(anchors: Anchors) -> FloatArray:
 
 def world_from_camera(camera: CameraSpec, centre: FloatArray) -> FloatArray:
     """(4, 4) pose of the camera, mm, in the head's frame; `centre` (3,) is what it looks at."""
-    yaw, pitch, roll = np.deg2rad([camera.yaw_deg, camera.pitch_deg, camera.roll_deg])
-    back = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
+    yaw, roll = np.deg2rad([camera.yaw_deg, camera.roll_deg])
+    back = _towards_camera(camera)
     right = np.array([np.cos(yaw), 0.0, -np.sin(yaw)])
     up = np.cross(back, right)
     pose = np.eye(4)
@@ -141,6 +141,12 @@ def world_from_camera(camera: CameraSpec, centre: FloatArray) -> FloatArray:
     pose[:3, 2] = back
     pose[:3, 3] = centre + camera.distance_mm * back
     return pose
+
+
+def _towards_camera(camera: CameraSpec) -> FloatArray:
+    """(3,) unit vector from the face to the camera."""
+    yaw, pitch = np.deg2rad([camera.yaw_deg, camera.pitch_deg])
+    return np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
 
 
 def angles_of(pose: FloatArray) -> tuple[float, float, float]:
@@ -157,7 +163,7 @@ def angles_of(pose: FloatArray) -> tuple[float, float, float]:
 def gaze_at(camera: CameraSpec) -> tuple[float, float]:
     """Where eyes that look at a camera look: yaw to the subject's left and pitch up, in degrees of
     the head's frame, as far as eyes turn."""
-    x, y, z = world_from_camera(camera, -_EYES_MM)[:3, 3]
+    x, y, z = camera.distance_mm * _towards_camera(camera) - _EYES_MM
     yaw, pitch = np.rad2deg([np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))])
     return (
         float(np.clip(yaw, -GAZE_YAW_DEG, GAZE_YAW_DEG)),

@@ -32,15 +32,15 @@ class Denoiser:
     def denoise(self, color: Float32, guides: Guides, label: bool = False) -> Float32:
         """Noise-free (h, w, 3) float32 of a linear picture of any brightness.
 
-        label: of guides free of noise, which may be trusted, by the fastest network: for labels
-        the best one is hardly better. Raises RuntimeError with the library's message.
+        label: of guides free of noise, which may be trusted, by the middle one of three networks:
+        for labels the best one is no better. Raises RuntimeError with the library's message.
         """
         images = {
             pyoidn.OIDN_IMAGE_COLOR: color,
             pyoidn.OIDN_IMAGE_ALBEDO: guides.albedo,
             pyoidn.OIDN_IMAGE_NORMAL: guides.normal,
         }
-        return self._filtered(images, {"hdr": True, "cleanAux": label}, fast=label)
+        return self._filtered(images, {"hdr": True, "cleanAux": label}, label)
 
     def with_clean_albedo(self, guides: Guides, where: Mask) -> Guides:
         """The guides with an albedo without noise about `where` (h, w).
@@ -58,7 +58,7 @@ class Denoiser:
         return Guides(albedo, guides.normal)
 
     def _filtered(
-        self, images: Mapping[str, Float32], flags: Mapping[str, bool], fast: bool = False
+        self, images: Mapping[str, Float32], flags: Mapping[str, bool], balanced: bool = False
     ) -> Float32:
         """What the library makes of images (h, w, 3) by its name for each."""
         inputs = {name: np.ascontiguousarray(image, np.float32) for name, image in images.items()}
@@ -69,8 +69,8 @@ class Denoiser:
                 denoiser.set_image(name, image, pyoidn.OIDN_FORMAT_FLOAT3)
             for name, flag in flags.items():
                 denoiser.set_bool(name, flag)
-            if fast:
-                denoiser.set_quality(pyoidn.OIDN_QUALITY_FAST)
+            if balanced:
+                denoiser.set_quality(pyoidn.OIDN_QUALITY_BALANCED)
             denoiser.commit()
             denoiser.execute()
         finally:

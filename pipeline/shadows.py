@@ -2,16 +2,14 @@
 
 A layer with the shadow and the same without share their random numbers, so they differ only where
 a path met the eyewear, and what a pixel's samples have in common cancels in their ratio. What noise
-is left is that of visibility: a light is hidden or not, sample by sample. What the shadow takes is
-smooth where that noise is largest, in penumbras, so it is denoised itself; the layers' texture is
-no part of it. Two estimates of it err in different ways and are averaged before:
-
-- 1 - dark / lit, pixel by pixel, which keeps full shadows exact;
-- (lit - dark) / (lit, blurred), whose zeros are exact and whose mean has no bias.
+is left is that of visibility: a light is hidden or not, sample by sample. What the shadow takes,
+1 - dark / lit, is smooth where that noise is largest, in penumbras, so it is denoised itself; the
+layers' texture is no part of it.
 
 Its error is what `make verify-shadow` measures. Tried and left: the raw ratio, the ratio of
-denoised layers and the denoised difference alone, which err more; regression on a shadow pass of
-white, diffuse heads, which errs less but costs too much.
+denoised or blurred layers, (lit - dark) / (lit, blurred) alone or averaged in, albedo as a guide,
+which all err more; regression on a shadow pass of white, diffuse heads, which errs less but costs
+too much.
 """
 
 from __future__ import annotations
@@ -39,10 +37,6 @@ LYU_LUMA = (0.3, 0.59, 0.11)
 LYU_THRESHOLD = 12.75
 #: Below this luminance, as shown, a ratio says nothing.
 MATTE_FLOOR = 1e-4
-#: What is lit is blurred by this before it divides, so that its noise brings no bias.
-_BLUR_PX = 0.5
-#: Noise lifts a ratio of two samples to any height; shadows end at 1.
-_HIGHEST_RATIO = 1.5
 #: A shadow that takes less than this is one that samples need not be spent on.
 SLIGHT_SHADOW = 0.015
 #: The denoiser sees this much more than what is taken from its output.
@@ -77,20 +71,13 @@ def shadow_ratio(dark: Float32, lit: Float32, normal: Float32, denoiser: Denoise
     box = bounding_box(tied)
     if box is not None:
         area = box.widened(_MARGIN_PX, len(tied)).slices()
-        found = _denoised_ratio(dark[area], lit[area], normal[area], denoiser)
-        bright = _blurred_luminance(lit[area]) >= MATTE_FLOOR
-        ratio[area] = np.where(tied[area] & bright, found, 1.0)
+        shaded, full = _luminance(dark[area]), _luminance(lit[area])
+        taken = np.maximum(1 - shaded / np.maximum(full, MATTE_FLOOR), 0)
+        guides = Guides(np.ones_like(normal[area]), normal[area])
+        grey = np.repeat(taken[..., None], 3, axis=2)
+        found = np.clip(1 - denoiser.denoise(grey, guides, label=True)[..., 0], 0.0, 1.0)
+        ratio[area] = np.where(tied[area] & (full >= MATTE_FLOOR), found, 1.0)
     return ratio
-
-
-def _denoised_ratio(dark: Float32, lit: Float32, normal: Float32, denoiser: Denoiser) -> Float32:
-    shaded, full, smooth = _luminance(dark), _luminance(lit), _blurred_luminance(lit)
-    ratio = np.minimum(shaded / np.maximum(full, MATTE_FLOOR), _HIGHEST_RATIO)
-    missing = np.maximum(full - shaded, 0) / np.maximum(smooth, MATTE_FLOOR)
-    taken = np.maximum((1 - ratio + missing) / 2, 0)
-    grey = np.repeat(taken[..., None], 3, axis=2)
-    guides = Guides(np.ones_like(normal), normal)
-    return np.clip(1 - denoiser.denoise(grey, guides, label=True)[..., 0], 0.0, 1.0)
 
 
 def may_be_shadow(dark: Float32, lit: Float32) -> Mask:
@@ -113,7 +100,3 @@ def shadow_mask(lit: Float32, ratio: Float32, coverage: Coverage) -> NDArray[np.
 
 def _luminance(linear: Float32) -> Float32:
     return np.maximum(linear @ np.array(REC709_LUMINANCE, np.float32), 0)
-
-
-def _blurred_luminance(linear: Float32) -> Float32:
-    return cv2.GaussianBlur(_luminance(linear), (0, 0), _BLUR_PX)

@@ -224,10 +224,9 @@ def open_catalog(
 
 @lru_cache(maxsize=2**13)
 def _unwearable(number: int) -> frozenset[WearMode]:
-    """A person takes longer to draw than all the rest of a spec."""
-    from pipeline.catalog.person import person
+    from pipeline.catalog.person import clothes_of
 
-    return person(number).clothes.unwearable
+    return clothes_of(number).unwearable
 
 
 def _persons() -> Persons:

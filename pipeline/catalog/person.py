@@ -208,7 +208,7 @@ def person(k: int) -> Person:
         details=_draw_details(rng),
         appearance=draw_appearance(_stream(k, _Stream.APPEARANCE), age, tone, sex),
         hair=draw_hair(_stream(k, _Stream.HAIR), age, sex, ancestry),
-        clothes=draw_clothes(_stream(k, _Stream.CLOTHES), age, sex),
+        clothes=clothes_of(k),
     )
 
 
@@ -216,6 +216,12 @@ def groups_of(k: int) -> tuple[str, str, str]:
     """Age group, tone step and sex of `person(k)`, in a tenth of the time."""
     _, age, sex, ancestry = _origins(k)
     return _age_group(age), _tone_step(_tone(k, ancestry)), SEXES[sex >= 0.5]
+
+
+def clothes_of(k: int) -> Clothes:
+    """What `person(k)` wears, in a quarter of the time."""
+    _, age, sex, _ = _origins(k)
+    return draw_clothes(_stream(k, _Stream.CLOTHES), age, sex)
 
 
 def traits(who: Person) -> dict[str, str]:

@@ -35,13 +35,14 @@ MACHINE = Machine(2, "CPU")
 class Judged:
     """A scene's labels and its references, one a seed; all (h, w).
 
-    mask, matte: as stored. changes: Lyu's difference of references, of 255. mattes: of
-    references. eyewear: where no shadow is marked.
+    mask, matte: as stored. changes, mattes: Lyu's difference, of 255, and the matte of each
+    reference. change, reference_matte: of their mean. eyewear: where no shadow is marked.
     """
 
     mask: Mask
     matte: np.ndarray
     changes: tuple[np.ndarray, ...]
+    mattes: tuple[np.ndarray, ...]
     change: np.ndarray
     reference_matte: np.ndarray
     eyewear: Mask
@@ -68,7 +69,7 @@ def worn_samples(recipe: Recipe, catalog: Catalog):
 def references(built: BuiltScene, spec: SampleSpec, where: Mask, spp: int) -> list[dict]:
     """Layers of many samples, as exposed, one set a seed; 0 outside `where`."""
     cycles = built.portrait.scene.cycles
-    gain = np.float32(2.0**spec.light.exposure_ev)
+    gain = np.float32(spec.light.gain)
     found = []
     for seed in SEEDS:
         cycles.samples, cycles.seed = spp, seed
@@ -111,6 +112,7 @@ def judge(spec: SampleSpec, rendering: Rendering, built: BuiltScene, spp: int) -
         mask=images["mask_shadow"] > 0,
         matte=images["shadow_matte"] / 65535.0,
         changes=tuple(change(run) for run in runs),
+        mattes=tuple(matte(run, where) for run in runs),
         change=change(mean),
         reference_matte=matte(mean, where),
         eyewear=coverage.frame + coverage.dark_lens >= 0.5,
@@ -125,7 +127,7 @@ def iou(pairs: list[tuple[Mask, Mask]]) -> float:
 
 def figures(judged: list[Judged]) -> dict[str, float]:
     """The campaign's figures over all scenes."""
-    clear, whole, references_, inside, overall = [], [], [], [], []
+    clear, whole, references_, inside, overall, apart = [], [], [], [], [], []
     for scene_ in judged:
         true = (scene_.change > LYU_THRESHOLD) & ~scene_.eyewear
         sure = np.abs(scene_.change - LYU_THRESHOLD) > DOUBTFUL
@@ -134,7 +136,10 @@ def figures(judged: list[Judged]) -> dict[str, float]:
         first, second = ((c > LYU_THRESHOLD) & ~scene_.eyewear for c in scene_.changes)
         references_.append((first, second))
         error = np.abs(scene_.matte - scene_.reference_matte)
-        inside.append(error[scene_.reference_matte < 0.98])
+        shaded = scene_.reference_matte < 0.98
+        inside.append(error[shaded])
+        # Half of how far two references lie apart is what their mean errs by.
+        apart.append(np.abs(np.subtract(*scene_.mattes))[shaded] / 2)
         overall.append(error.ravel())
     return {
         "IoU without doubtful pixels": iou(clear),
@@ -142,6 +147,7 @@ def figures(judged: list[Judged]) -> dict[str, float]:
         "IoU of the references with each other": iou(references_),
         "matte, error where the reference is below 0.98": float(np.concatenate(inside).mean()),
         "matte, error overall": float(np.concatenate(overall).mean()),
+        "matte, the reference's own error below 0.98": float(np.concatenate(apart).mean()),
     }
 
 
@@ -151,7 +157,7 @@ def campaign(recipe: Recipe, scenes: int, spp: int) -> dict[str, float]:
         found = judge(spec, rendering, built, spp)
         if found is not None:
             judged.append(found)
-            print(f"sample {spec.index}, {spec.glasses.name}, {spec.light.hdri}: "
+            print(f"sample {spec.index}, {spec.glasses.name}, {spec.light.kind}: "
                   f"{found.mask.mean():.1%} shadow", file=sys.stderr, flush=True)  # fmt: skip
         if len(judged) == scenes:
             break
@@ -165,7 +171,7 @@ def main() -> int:
     print(f"{SCENES} scenes of {SIZE} px, {recipe.render.spp} spp, references 2 x {REFERENCE_SPP}")
     for name, value in found.items():
         print(f"  {name:<50}{value:.4f}")
-    clear, _, _, inside, overall = found.values()
+    clear, _, _, inside, overall, _ = found.values()
     passed = clear >= IOU and inside <= MATTE_IN_SHADOW and overall <= MATTE
     print(f"verify-shadow: {'passed' if passed else 'FAILED'}", flush=True)
     return 0 if passed else 1
