@@ -82,9 +82,10 @@ def in_picture(view: View, points: FloatArray, size: int) -> NDArray[np.bool_]:
 
 def hidden(view: View, points: FloatArray, solid: Solid | None) -> NDArray[np.bool_]:
     """(n,) whether something stands between the pinhole and points (n, 3)."""
+    eye = view.pose[:3, 3]
+    solid = solid and solid.towards(eye, points)
     if solid is None:
         return np.zeros(len(points), bool)
-    eye = view.pose[:3, 3]
     ways = points - eye
     distance = np.linalg.norm(ways, axis=1)
     reach = solid.reach(np.broadcast_to(eye, points.shape), ways / distance[:, None])

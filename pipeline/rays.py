@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline.geometry import FloatArray, Surface
 
+#: Where rays aim is told to so many steps across.
+_AIM_CELLS = 256
+
 
 class Solid:
     """Surfaces as one thing that rays meet."""
@@ -25,6 +28,37 @@ class Solid:
     @cached_property
     def _normals(self) -> FloatArray:
         return np.asarray(self._mesh.vertex_normals)[self._mesh.faces]
+
+    def towards(self, start: FloatArray, points: FloatArray) -> Solid | None:
+        """What of it rays from `start` (3,) to points (n, 3) can meet, or None; quick to build.
+
+        Triangles are left out whose box, as seen from `start`, no point is in.
+        """
+        ahead = points.mean(axis=0) - start
+        across = np.cross(ahead, np.eye(3)[np.abs(ahead).argmin()])
+        frame = np.stack([across, np.cross(ahead, across), ahead], axis=1)
+        frame = frame / np.linalg.norm(frame, axis=0)
+        x, y, depth = np.moveaxis((self._mesh.vertices - start) @ frame, 1, 0)
+        seen = np.stack([x, y], axis=1) / np.maximum(depth, 1e-3)[:, None]
+        aim = (points - start) @ frame
+        aim = aim[:, :2] / aim[:, 2:]
+        origin, cell = aim.min(axis=0), max(float(np.ptp(aim, axis=0).max()), 1e-9) / _AIM_CELLS
+        aimed = np.zeros((_AIM_CELLS + 1, _AIM_CELLS + 1))
+        aimed[tuple(((aim - origin) / cell).astype(int).T)] = 1
+        counts = np.pad(aimed.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+        faces = np.asarray(self._mesh.faces)
+        cells = np.floor((seen - origin) / cell).clip(-1, _AIM_CELLS + 1).astype(np.int32)[faces]
+        (left, top), (right, bottom) = (cells.min(axis=1).clip(0).T, cells.max(axis=1).T)
+        right, bottom = (np.minimum(end + 1, _AIM_CELLS + 1) for end in (right, bottom))
+        left, top = np.minimum(left, right), np.minimum(top, bottom)
+        inside = (
+            counts[right, bottom] - counts[left, bottom] - counts[right, top] + counts[left, top]
+        )
+        chosen = (inside > 0) | (depth[faces] < 1e-3).any(axis=1)
+        if not chosen.any():
+            return None
+        corners = self._corners[chosen].reshape(-1, 3)
+        return Solid([Surface(corners, np.arange(len(corners)).reshape(-1, 3))])
 
     def reach(self, start: FloatArray, ways: FloatArray) -> FloatArray:
         """(n,) how far in mm rays (n, 3) go until they meet it; inf: never."""

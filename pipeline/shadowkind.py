@@ -125,32 +125,33 @@ def edge_widths(left: Float32, border: Mask) -> FloatArray:
         left, x.astype(np.float32), y.astype(np.float32), cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
-    widths = np.array([_rise(line) * _STEP_PX for line in profile])
+    widths = np.array([_rise(line) * _STEP_PX for line in profile.tolist()])
     return np.sqrt(np.maximum(widths**2 - _PIXEL_PX**2, 0.0))
 
 
-def _rise(line: Float32) -> float:
+def _rise(line: list[float]) -> float:
     """Steps between 10% and 90% of the rise around the middle of a line; inf if there is none."""
-    middle = len(line) // 2
-    first = last = middle
-    while last + 1 < len(line) and line[last + 1] > line[: last + 1][first:].max() - _NOISE:
+    first = last = len(line) // 2
+    low = high = line[first]
+    while last + 1 < len(line) and line[last + 1] > high - _NOISE:
         last += 1
-    while first > 0 and line[first - 1] < line[first : last + 1].min() + _NOISE:
+        high = max(high, line[last])
+        low = min(low, line[last])
+    while first > 0 and line[first - 1] < low + _NOISE:
         first -= 1
-    part = line[first : last + 1]
-    low, high = float(part.min()), float(part.max())
+        high = max(high, line[first])
+        low = min(low, line[first])
     if high - low < _LEAST_DEPTH:
         return float("inf")
-    foot = int(part.argmin())
-    rising = part[foot:]
+    rising = line[line.index(low, first) : last + 1]
     ten, ninety = (low + share * (high - low) for share in (0.1, 0.9))
     return _crossing(rising, ninety) - _crossing(rising, ten)
 
 
-def _crossing(rising: Float32, level: float) -> float:
+def _crossing(rising: list[float], level: float) -> float:
     """Where, in steps, a line first reaches a level."""
-    after = int(np.argmax(rising >= level))
+    after = next(step for step, left in enumerate(rising) if left >= level)
     if after == 0:
         return 0.0
-    before, reached = float(rising[after - 1]), float(rising[after])
-    return after - 1 + (level - before) / max(reached - before, 1e-9)
+    before = rising[after - 1]
+    return after - 1 + (level - before) / max(rising[after] - before, 1e-9)

@@ -326,3 +326,17 @@ def test_eyes_behind_clear_lenses_stay_eyes_and_labels_change_no_pixel(plain, ca
         assert (parsed[near] == NUMBER[eye]).any()
         assert (seen[near] == NUMBER[eye]).any()
     assert (seen[coverage.full < 0.4] == parsed[coverage.full < 0.4]).mean() > 0.99
+
+
+@pytest.mark.parametrize("camera", CAMERAS, ids=["24 mm", "50 mm", "135 mm"])
+def test_what_rays_cannot_meet_is_left_out_without_a_change(camera, plain, head):
+    view = view_of(posed(plain, **camera).camera, head)
+    solid, eye = HeadInSight(head).solid, view.pose[:3, 3]
+    ways = head.landmarks - eye
+    distance = np.linalg.norm(ways, axis=1)
+    reach = solid.reach(np.broadcast_to(eye, ways.shape), ways / distance[:, None])
+    found = hidden(view, head.landmarks, solid)
+    assert found.tolist() == (reach < distance - 1.5).tolist()
+    assert 0 < found.sum() < len(found)
+    beside = head.landmarks + [600.0, 0.0, 0.0]
+    assert solid.towards(eye + [600.0, 0.0, 0.0], beside) is None

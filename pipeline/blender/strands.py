@@ -11,6 +11,10 @@ from pipeline.blender.shading import Shader
 from pipeline.geometry import FloatArray, Strands
 
 _SHUFFLE = 73.1
+#: Cycles takes curves whose object is scaled evenly into one tree with all meshes, which it builds
+#: at every call of the renderer, some 0.1 s of it for hair. This little keeps them in one of their
+#: own, which it builds once.
+_UNEVEN = 1.0 + 1e-5
 
 
 def add_strands(
@@ -27,7 +31,7 @@ def add_strands(
     curves.attributes.new("shade", "FLOAT", "CURVE").data.foreach_set("value", strands.shade)
     curves.materials.append(_material(name, strands))
     obj = bpy.data.objects.new(name, curves)
-    obj.matrix_world = Matrix(matrix.tolist())
+    obj.matrix_world = Matrix(matrix.tolist()) @ Matrix.Scale(_UNEVEN, 4, (0.0, 0.0, 1.0))
     scene.collection.objects.link(obj)
     return obj
 

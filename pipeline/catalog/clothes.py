@@ -278,9 +278,9 @@ def _top(
 def _hood(mantle: Mantle, line: FloatArray, seed: int) -> Patch:
     """A hood that lies behind the neck: high beside and behind it, its edges meeting in front."""
     back = np.clip(0.5 - 0.5 * np.cos(np.radians(TURNS)), 0.0, 1.0)
-    wide = 6.0 + 28.0 * back**0.8
-    high = 4.0 + 34.0 * np.sin(np.pi * np.clip(0.62 * back**0.7, 0.0, 1.0))
-    return garments.roll(mantle, line + 1.0 + wide, wide, high, seed, 0.16)
+    wide = 6.0 + 22.0 * back**0.8
+    high = 4.0 + 20.0 * np.sin(np.pi * np.clip(0.62 * back**0.7, 0.0, 1.0))
+    return garments.roll(mantle, line - 4.0 + 0.7 * wide, wide, high, seed, 0.3)
 
 
 def _scarf(drape: Drape, clothes: Clothes, fabric: Fabric) -> Surface:

@@ -99,7 +99,7 @@ def beard_density(beard: Beard, rest: FloatArray) -> NDArray:
     lip = (
         smoothstep(-50.0 - y, 0.0, 3.0)
         * smoothstep(y, -65.0, -58.0)
-        * smoothstep(28.0 - x, 0.0, 16.0)
+        * smoothstep(34.0 - x, 0.0, 11.0)
     )
     lip = lip * (0.55 + 0.45 * smoothstep(x, 1.5, 4.5))
     chin = (

@@ -44,8 +44,8 @@ _FULL_MM = 40.0
 #: On the average head: the whorl at the crown, and where hair is tied.
 _WHORL = np.array([8.0, 92.0, -122.0])
 _KNOT, _KNOT_MM = np.array([0.0, 30.0, -184.0]), 20.0
-#: Hair that comes down before this falls over the chest, behind it down the back.
-_SHOULDERS_Z_MM = -80.0
+#: The ridge of the shoulders: hair before it falls over the chest, behind it down the back.
+_RIDGE_Z_MM = -115.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +198,9 @@ def kept(recession: float, rest: FloatArray) -> NDArray:
     """
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     order = 1.35 - 0.75 * np.clip((y - 30.0) / 50.0, 0.0, 1.0)
-    order = order - 0.42 * np.exp(-(((x - 38.0) / 15.0) ** 2) - (((z + 22.0) / 26.0) ** 2))
+    # Whatever grew before a temple's bay is gone with it.
+    bay = np.maximum(-22.0 - z, 0.0) / 26.0
+    order = order - 0.42 * np.exp(-(((x - 38.0) / 15.0) ** 2) - bay**2)
     order = order - 0.25 * np.exp(-(((rest - _WHORL) ** 2).sum(axis=1)) / 34.0**2)
     order = order - 0.2 * np.clip((z + 40.0) / 40.0, 0.0, 1.0) * np.clip((y - 40.0) / 20, 0, 1)
     left: NDArray = np.clip((order - recession) / 0.12 + 0.5, 0.0, 1.0)
@@ -297,8 +299,7 @@ def _grow_guides(cut: Cut, guides: Roots, scalp: Scalp) -> FloatArray:
             # What has come down onto shoulders slides along them.
             into = np.minimum(np.einsum("ij,ij->i", wanted, normal), 0.0) * resting
             wanted = wanted - into[:, None] * normal
-            ahead = np.where(point[:, 2] - scalp.eyes[2] > _SHOULDERS_Z_MM, 1.0, -1.0)
-            wanted = unit(wanted + _vectors(0.0, 0.0, 1.2 * ahead * resting))
+            wanted = unit(wanted + _off_ridge(point - scalp.eyes, resting))
         turn = np.clip(step / 14.0, 0.25, 0.8) if i > 1 else 1.0
         direction = unit((1.0 - turn) * direction + turn * wanted)
         point, normal, resting, near = _above_skin(cut, scalp, point + step * direction, travelled)
@@ -314,6 +315,17 @@ def _off_face(points: FloatArray, fringe: NDArray) -> FloatArray:
     inside = smoothstep(66.0 - np.abs(x), 0.0, 10.0) * np.maximum(front, throat) * (1.0 - fringe)
     sign = np.where(x >= 0.0, 1.0, -1.0)
     return inside[:, None] * _vectors(1.5 * sign, 0.0, -1.0)
+
+
+def _off_ridge(points: FloatArray, resting: NDArray) -> FloatArray:
+    """(n, 3) push forward or back for long hair that would come to lie on top of shoulders.
+
+    resting: (n,) 0..1 whether it lies there already.
+    """
+    above = points[:, 2] - _RIDGE_Z_MM
+    coming = smoothstep(-points[:, 1], 50.0, 110.0) * smoothstep(60.0 - np.abs(above), 0.0, 35.0)
+    push = np.maximum(1.2 * resting, 0.7 * coming) * np.where(above > 0.0, 1.0, -1.0)
+    return _vectors(0.0, 0.0, push)
 
 
 def _above_skin(

@@ -7,6 +7,8 @@ import sys
 import time
 from statistics import median
 
+from campaigns import with_blender
+
 from pipeline.blender import layers, scene
 from pipeline.blender.device import Machine
 from pipeline.catalog.catalog import open_catalog
@@ -55,6 +57,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    # Blender's module may crash while the interpreter tears it down.
-    os._exit(status)
+    with_blender.run(main)

@@ -7,6 +7,8 @@ import os
 import sys
 import time
 
+from campaigns import with_blender
+
 from pipeline.blender import layers, scene
 from pipeline.blender.device import Machine
 from pipeline.catalog.catalog import Catalog, open_catalog
@@ -65,6 +67,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    # Blender's module may crash while the interpreter tears it down.
-    os._exit(status)
+    with_blender.run(main)

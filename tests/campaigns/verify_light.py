@@ -8,7 +8,6 @@ scene, and by the same scene in plain HDR worlds.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from campaigns import with_blender
 
 from pipeline import store
 from pipeline.catalog.catalog import Catalog, open_catalog
@@ -164,9 +164,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    sys.stdout.flush()
-    import os
-
-    # Blender's module may crash while the interpreter tears it down.
-    os._exit(status)
+    with_blender.run(main)

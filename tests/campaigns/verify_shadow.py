@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+from campaigns import with_blender
 
 from pipeline.blender import layers, scene
 from pipeline.blender.device import Machine
@@ -178,8 +179,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    import os
-
-    # Blender's module may crash while the interpreter tears it down.
-    os._exit(status)
+    with_blender.run(main)

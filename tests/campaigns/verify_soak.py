@@ -8,6 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from campaigns import with_blender
+
 from pipeline.jobs import AssetFolders, RunSettings
 from pipeline.recipe import load_recipe
 from pipeline.store import SCRATCH
@@ -60,6 +62,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    # Blender's module may crash while the interpreter tears it down.
-    os._exit(status)
+    with_blender.run(main)
