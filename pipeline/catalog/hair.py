@@ -46,6 +46,8 @@ _WHORL = np.array([8.0, 92.0, -122.0])
 _KNOT, _KNOT_MM = np.array([0.0, 30.0, -184.0]), 20.0
 #: The ridge of the shoulders: hair before it falls over the chest, behind it down the back.
 _RIDGE_Z_MM = -115.0
+#: Hair whose ends are lower has fallen to one of the two.
+_ON_SHOULDERS_MM = -100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,7 +356,7 @@ def _between(
     grown: FloatArray,
     scalp: Scalp,
 ) -> FloatArray:
-    """(n, k, 3) hairs shaped as the nearest guides on their own side of the part."""
+    """(n, k, 3) hairs shaped as the nearest guides on their own side of part and shoulders."""
     distance = np.linalg.norm(guides.rest[near] - roots.rest[:, None], axis=2)
     weight = 1.0 / (distance + 1.0) ** 4
     if cut.flow in ("part", "side"):
@@ -366,6 +368,9 @@ def _between(
         weight = weight * np.where(
             inside[near] != (_fringe(roots.rest) > 0.5)[:, None], _NOT_MINE, 1.0
         )
+    end = grown[:, -1] - scalp.eyes
+    fall = np.where(end[:, 1] < _ON_SHOULDERS_MM, np.sign(end[:, 2] - _RIDGE_Z_MM), 0.0)[near]
+    weight = weight * np.where(fall * fall[:, :1] < 0.0, _NOT_MINE, 1.0)
     weight = weight / weight.sum(axis=1, keepdims=True)
     shape = grown - grown[:, :1]
     points = np.zeros((len(roots), *grown.shape[1:]))
