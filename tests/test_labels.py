@@ -338,5 +338,5 @@ def test_what_rays_cannot_meet_is_left_out_without_a_change(camera, plain, head)
     found = hidden(view, head.landmarks, solid)
     assert found.tolist() == (reach < distance - 1.5).tolist()
     assert 0 < found.sum() < len(found)
-    beside = head.landmarks + [600.0, 0.0, 0.0]
-    assert solid.towards(eye + [600.0, 0.0, 0.0], beside) is None
+    aside = np.array([600.0, 0.0, 0.0])
+    assert solid.towards(eye + aside, head.landmarks + aside) is None
