@@ -27,7 +27,7 @@ from pipeline.spec import SCHEMA_VERSION, sample_id
 from pipeline.summary import Progress, finish_dataset, verification
 from pipeline.supervise import count_gpus
 
-#: Workers of one thread are faster than one of many (`make bench`), but each needs up to 1.2 GB.
+#: Workers of one thread make as many samples as one of many (`make bench`), but each needs 1 GB.
 MOST_WORKERS = 8
 #: Exit status of a run that went through but left samples out.
 SOME_FAILED = 3
