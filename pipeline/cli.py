@@ -526,7 +526,7 @@ def report(dataset: Path, out: Path | None) -> None:
 def bench(out: Path | None, curves: bool) -> None:
     """Measure what a sample costs here, in plain renders of the same scene.
 
-    U is one full-frame Cycles render of the layer `all` with all data in place. Takes about 25
+    U is one full-frame Cycles render of the layer `all` with all data in place. Takes some 30
     minutes on two cores, and wants them for itself.
     """
     from pipeline import bench as benchmark

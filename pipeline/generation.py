@@ -218,7 +218,9 @@ def describe(series: Series, shard: Shard = WHOLE) -> dict[str, Any]:
     }
 
 
-_LIBRARIES = ("bpy", "numpy", "scipy", "trimesh", "embreex", "opencv-python-headless", "OpenEXR")
+_LIBRARIES = (
+    "bpy", "numpy", "scipy", "trimesh", "embreex", "opencv-python-headless", "OpenEXR", "pyoidn",
+)  # fmt: skip
 
 
 def _with_overrides(recipe: Recipe, render: dict[str, Any]) -> Recipe:

@@ -32,7 +32,9 @@ class Solid:
     def towards(self, start: FloatArray, points: FloatArray) -> Solid | None:
         """What of it rays from `start` (3,) to points (n, 3) can meet, or None; quick to build.
 
-        Triangles are left out whose box, as seen from `start`, no point is in.
+        The points, at least one, lie within 90 degrees of their middle as seen from `start`.
+        Triangles are left out whose box, as seen from there, no point is in; the others share no
+        corners, so that `reach` is as before and normals of `hit` are those of triangles.
         """
         ahead = points.mean(axis=0) - start
         across = np.cross(ahead, np.eye(3)[np.abs(ahead).argmin()])

@@ -32,6 +32,8 @@ _DARK, _CORE = 0.12, 0.9
 _REACH_PX, _STEP_PX = 12.0, 0.2
 #: What a step from dark to light measures, by pixels' squares and by what is read between them.
 _PIXEL_PX = 1.14
+#: OpenCV remaps to fewer than 2 ** 15 rows.
+_REMAP_ROWS = 30_000
 #: A rise of the matte by less is no edge; a dip by less, on the way, is noise.
 _LEAST_DEPTH, _NOISE = 0.08, 0.01
 
@@ -102,7 +104,8 @@ def shadow_on(face: Face, mask_shadow: UInt8, matte: NDArray[np.uint16]) -> Shad
         depth = np.quantile(taken[taken > _DARK], _CORE)
         dark = (taken > depth / 2).astype(np.uint8)
         border = (dark > 0) & (cv2.erode(dark, np.ones((3, 3), np.uint8)) == 0)
-        hard = float((edge_widths(left, border) < HARD_WIDTH * face.width_px).mean())
+        if border.any():
+            hard = float((edge_widths(left, border) < HARD_WIDTH * face.width_px).mean())
     return Shadow(float(((mask_shadow > 0) & face.mask).sum() / total), hard)
 
 
@@ -121,12 +124,15 @@ def edge_widths(left: Float32, border: Mask) -> FloatArray:
     steps = np.arange(-_REACH_PX, _REACH_PX + _STEP_PX / 2, _STEP_PX, dtype=np.float32)
     x = columns[:, None] + steps * way[:, :1]
     y = rows[:, None] + steps * way[:, 1:]
-    profile = cv2.remap(
-        left, x.astype(np.float32), y.astype(np.float32), cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
-    widths = np.array([_rise(line) * _STEP_PX for line in profile.tolist()])
-    return np.sqrt(np.maximum(widths**2 - _PIXEL_PX**2, 0.0))
+    widths: list[float] = []
+    for first in range(0, len(rows), _REMAP_ROWS):
+        some = slice(first, first + _REMAP_ROWS)
+        profile = cv2.remap(
+            left, x[some].astype(np.float32), y[some].astype(np.float32), cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+        widths += [_rise(line) * _STEP_PX for line in profile.tolist()]
+    return np.sqrt(np.maximum(np.array(widths) ** 2 - _PIXEL_PX**2, 0.0))
 
 
 def _rise(line: list[float]) -> float:

@@ -72,7 +72,8 @@ def shadow_ratio(dark: Float32, lit: Float32, normal: Float32, denoiser: Denoise
     if box is not None:
         area = box.widened(_MARGIN_PX, len(tied)).slices()
         shaded, full = _luminance(dark[area]), _luminance(lit[area])
-        taken = np.maximum(1 - shaded / np.maximum(full, MATTE_FLOOR), 0)
+        # Where there is no light, none is taken: the denoiser spreads what it is given.
+        taken = np.maximum(full - shaded, 0) / np.maximum(full, MATTE_FLOOR)
         guides = Guides(np.ones_like(normal[area]), normal[area])
         grey = np.repeat(taken[..., None], 3, axis=2)
         found = np.clip(1 - denoiser.denoise(grey, guides, label=True)[..., 0], 0.0, 1.0)

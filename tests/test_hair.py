@@ -14,9 +14,11 @@ from pipeline.blender.device import Machine
 from pipeline.blender.labels import render_coverage
 from pipeline.catalog import hair as hair_module
 from pipeline.catalog.fields import vertex_normals
+from pipeline.catalog.hair import Scalp
 from pipeline.catalog.hairstyles import _STYLES, Beard, Cut, Hair, draw_hair
 from pipeline.catalog.head import EXPRESSIONS, _model, build_head
 from pipeline.catalog.person import person
+from pipeline.catalog.roots import Roots
 from pipeline.fit import fit, posed_parts
 from pipeline.geometry import Head, Strands
 
@@ -90,6 +92,31 @@ def test_long_hair_frames_the_face_and_leaves_it_free(style: str) -> None:
     assert face.mean() < 0.002
 
 
+@pytest.mark.parametrize("k", [2, 9])
+def test_hair_falls_before_the_shoulders_or_behind_them(k: int) -> None:
+    """Hardly an end of a bob lies on their ridge, some 115 mm behind the eyes."""
+    head = with_cut(k, middle_cut("bob", part_mm=5.0))
+    ends = from_eyes(head, head.hair["scalp"])[:, -1]
+    z = ends[ends[:, 1] < -100, 2]
+    assert (np.abs(z + 117) < 7).mean() < 0.02
+    assert min((z > -110).mean(), (z < -125).mean()) > 0.2
+
+
+def test_hair_follows_its_own_side_of_the_part_whatever_falls_before_the_shoulders() -> None:
+    """The nearest guide is across the part and falls to the front; its own falls to the back."""
+    rest = np.array([[-1.0, 70.0, 0.0], [12.0, 70.0, 0.0], [2.0, 70.0, 0.0]])
+    places = Roots(np.zeros((3, 3), int), np.full((3, 3), 1 / 3), rest, np.zeros(3))
+    skin = np.zeros((1, 3))
+    scalp = Scalp(skin, np.array([[0.0, 1.0, 0.0]]), np.zeros(3), cKDTree(skin))
+    front, back = np.array([0.0, -200.0, -60.0]), np.array([0.0, -200.0, -170.0])
+    grown = np.stack([[np.zeros(3), end] for end in (front, back)])
+    cut = middle_cut("long", part_mm=0.0)
+    hair = hair_module._between(
+        cut, places.of([2]), np.array([[0, 1]]), places.of([0, 1]), grown, scalp
+    )
+    assert hair[0, 1] == pytest.approx(back)
+
+
 def test_a_fringe_falls_over_the_forehead() -> None:
     plain, fringed = (with_cut(2, middle_cut("bob", fringe=length)) for length in (0.0, 70.0))
 
@@ -108,6 +135,7 @@ def test_hairlines_recede_from_the_temples_and_leave_the_sides() -> None:
     assert (np.diff(left, axis=0) <= 0).all()
     corner, front, top, side = left.T
     assert corner[1] < 0.2 < front[1]
+    assert hair_module.kept(0.6, np.array([[38.0, 72.0, 5.0]])) < 0.1
     assert front[2] < 0.2
     assert top[3] == 0
     assert (side == 1).all()

@@ -100,6 +100,20 @@ def test_a_ratio_is_one_where_nothing_is_tied_or_nothing_shines(denoiser):
     assert (shadow_ratio(black * 0, black, np.ones_like(lit), denoiser) == 1).all()
 
 
+def test_what_is_black_darkens_nothing_beside_it(denoiser):
+    """A faint shade of 0.97 up to a black backdrop, and with a tenth of its pixels black."""
+    lit = np.full((64, 64, 3), 0.4, np.float32)
+    lit[:, 40:] = 0.0
+    lit[np.random.default_rng(5).random((64, 64)) < 0.1] = 0.0
+    normal = np.zeros_like(lit)
+    normal[..., 2] = 1.0
+    found = shadow_ratio(np.nextafter(lit * np.float32(0.97), np.float32(1)), lit, normal, denoiser)
+    shone = lit[..., 0] > 0
+    assert (found[~shone] == 1).all()
+    assert found[shone].mean() == pytest.approx(0.97, abs=0.01)
+    assert found[:, 39][shone[:, 39]].mean() == pytest.approx(0.97, abs=0.015)
+
+
 def test_a_sharp_shadow_keeps_its_place_and_depth(denoiser):
     lit = np.full((48, 48, 3), 0.5, np.float32)
     dark = lit.copy()

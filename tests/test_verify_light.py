@@ -88,6 +88,18 @@ def test_kinds_of_shadows():
     assert shadow_on(nothing, np.zeros((96, 96), np.uint8), lit).kind == "none"
 
 
+def test_shadows_without_a_border_and_with_a_very_long_one():
+    """A face wholly in shade; and stripes, some 44,000 px of border."""
+    whole = Face(np.ones((64, 64), bool), 64.0)
+    dark = np.full((64, 64), 20000, np.uint16)
+    assert shadow_on(whole, np.full((64, 64), 255, np.uint8), dark) == Shadow(1.0, 0.0)
+    striped = np.full((512, 512), 65535, np.uint16)
+    striped[:, np.arange(512) // 6 % 2 == 0] = 20000
+    mask = np.where(striped < 65535, 255, 0).astype(np.uint8)
+    striped_face = Face(np.ones((512, 512), bool), 512.0)
+    assert shadow_on(striped_face, mask, striped).hard > 0.9
+
+
 def test_the_face_is_where_the_camera_sees_it(catalog):
     head = catalog.heads.load("person-000004", "1_neutral")
     camera = CameraSpec(focal_mm=85, distance_mm=860, yaw_deg=0, pitch_deg=0, roll_deg=0)

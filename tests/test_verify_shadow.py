@@ -8,6 +8,9 @@ from campaigns.verify_shadow import Judged, campaign, figures
 
 from pipeline.recipe import load_recipe
 
+#: Of the two references from their mean; the last pixel is in no shadow.
+APART = np.array([[0.02, 0.03, 0.04, 0.3]])
+
 
 def judged(mask, matte, change, true_matte) -> Judged:
     change = np.array([change], float)
@@ -15,7 +18,7 @@ def judged(mask, matte, change, true_matte) -> Judged:
         mask=np.array([mask], bool),
         matte=np.array([matte], float),
         changes=(change, change + np.array([[0.0, 0.0, 0.0, 9.0]])),
-        mattes=(np.array([true_matte]) - 0.03, np.array([true_matte]) + 0.03),
+        mattes=(np.array([true_matte]) - APART, np.array([true_matte]) + APART),
         change=change,
         reference_matte=np.array([true_matte], float),
         eyewear=np.zeros((1, 4), bool),

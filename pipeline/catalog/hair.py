@@ -46,7 +46,7 @@ _WHORL = np.array([8.0, 92.0, -122.0])
 _KNOT, _KNOT_MM = np.array([0.0, 30.0, -184.0]), 20.0
 #: The ridge of the shoulders: hair before it falls over the chest, behind it down the back.
 _RIDGE_Z_MM = -115.0
-#: Hair whose ends are lower has fallen to one of the two.
+#: Hair whose ends are lower falls to one of the two; a bob's just touch the shoulders.
 _ON_SHOULDERS_MM = -100.0
 
 
@@ -320,7 +320,7 @@ def _off_face(points: FloatArray, fringe: NDArray) -> FloatArray:
 
 
 def _off_ridge(points: FloatArray, resting: NDArray) -> FloatArray:
-    """(n, 3) push forward or back for long hair that would come to lie on top of shoulders.
+    """(n, 3) push forward or back for hair that would come to lie on top of shoulders.
 
     resting: (n,) 0..1 whether it lies there already.
     """
@@ -370,7 +370,8 @@ def _between(
         )
     end = grown[:, -1] - scalp.eyes
     fall = np.where(end[:, 1] < _ON_SHOULDERS_MM, np.sign(end[:, 2] - _RIDGE_Z_MM), 0.0)[near]
-    weight = weight * np.where(fall * fall[:, :1] < 0.0, _NOT_MINE, 1.0)
+    lead = fall[np.arange(len(fall)), weight.argmax(axis=1)]
+    weight = weight * np.where(fall * lead[:, None] < 0.0, _NOT_MINE, 1.0)
     weight = weight / weight.sum(axis=1, keepdims=True)
     shape = grown - grown[:, :1]
     points = np.zeros((len(roots), *grown.shape[1:]))

@@ -24,7 +24,7 @@ ANCESTRIES = ("african", "asian", "caucasian")
 
 _SEED = 20220619
 #: Goes up whenever a person would look otherwise than before; specs of other persons are refused.
-REVISION = 3
+REVISION = 4
 _AGE_STEPS = ((1.0, "baby"), (10.0, "child"), (25.0, "young"), (90.0, "old"))
 
 # Targets come in opposed pairs `stem-low` / `stem-high`; a signed value picks one. The last
