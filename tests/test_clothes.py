@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 import trimesh
@@ -20,6 +21,7 @@ from pipeline.catalog.person import person
 from pipeline.catalog.torso import CENTRE, UPWARD, from_funnel, funnel
 from pipeline.fit import fit
 from pipeline.geometry import WORN, Head, Surface
+from pipeline.rays import Solid
 
 #: Of different ages and builds.
 PEOPLE = (0, 5, 37, 111)
@@ -81,6 +83,25 @@ def test_no_skin_shows_below_the_neckline(top: str) -> None:
             asked = below & ((ways * normals).sum(axis=1) > 0.1)
             hidden = cloth.ray.intersects_any(skin.vertices[asked], ways[asked])
             assert (~hidden).sum() <= 3, (top, k)
+
+
+@pytest.mark.parametrize("k", [9, 10, 34])
+@pytest.mark.parametrize("top", ["shirt", "open_shirt", "v_neck", "crew"])
+def test_no_slit_lies_between_a_top_and_its_edge(top: str, k: int) -> None:
+    """On broad and slight people, seen from the front in steps of 1 mm."""
+    head = wearing(k, top=top)
+    x, y = np.meshgrid(np.arange(-110.0, 111.0), np.arange(-80.0, -280.0, -1.0))
+    assert head.eye_left is not None
+    start = np.stack([x, y + head.eye_left[1], np.full(x.shape, 400.0)], axis=-1).reshape(-1, 3)
+    ahead = np.broadcast_to([0.0, 0.0, -1.0], start.shape)
+    skin, cloth = (
+        Solid(surfaces).reach(start, ahead).reshape(x.shape)
+        for surfaces in ([head.surfaces["skin"]], list(worn(head).values()))
+    )
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
+    closed = cv2.morphologyEx((cloth < skin).astype(np.uint8), cv2.MORPH_CLOSE, disc)
+    # The corners of an open collar are narrow too.
+    assert ((closed > 0) & (skin < cloth)).sum() < 60
 
 
 @pytest.mark.parametrize("top", [*CUTS, "jacket"])

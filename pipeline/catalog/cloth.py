@@ -89,6 +89,11 @@ class Mantle:
         _, down, self._rise = funnel(points, self.centre)
         self._down = np.maximum.accumulate(down, axis=1)
 
+    def worn(self, line: FloatArray) -> FloatArray:
+        """(turns,) mm down the person's funnel where a line of the chart, (turns,) mm, lies."""
+        found = [np.interp(at, DOWNS, own) for at, own in zip(line, self._down, strict=True)]
+        return np.asarray(found)
+
     def rise(self, down: FloatArray) -> FloatArray:
         """(turns, k) mm of the surface at `down`, (turns, k) mm, for each of `TURNS`."""
         found = [np.interp(*each) for each in zip(down, self._down, self._rise, strict=True)]

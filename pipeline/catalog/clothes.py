@@ -238,7 +238,6 @@ def _top(
 ) -> dict[str, Surface]:
     """A shirt or jumper; under a jacket, which reaches `over` (t,) mm, flat and only its front."""
     shape = garments.CUTS[kind]
-    line = garments.neckline(shape, clothes.depth, TURNS)
     inside = drape.torso.down - garments.neckline(shape, clothes.depth, drape.torso.turn)
     ease, seen = shape.ease, inside
     if over is not None:
@@ -246,6 +245,8 @@ def _top(
         drape = Drape(drape.torso, drape.skin, 0.25 * drape.folds, drape.size)
     cloth, piece = garments.body(drape, inside, ease, shape.thickness, seen)
     mantle, skin = Mantle(drape, cloth), Mantle(drape, drape.fine_skin)
+    # As a body is cut, so a person's own shape takes the edge with it.
+    line = mantle.worn(garments.neckline(shape, clothes.depth, TURNS))
     pieces = [piece]
     found = {}
     if shape.rib:
@@ -256,9 +257,8 @@ def _top(
         gap = {"shirt": 2.0, "open_shirt": 24.0, "polo": 12.0}[kind]
         stand, fall, point = (22.0, 28.0, 18.0) if kind == "polo" else (32.0, 34.0, 30.0)
         edge = garments.rib(mantle, line, 7.0, shape.thickness)
-        pieces += [
-            edge, garments.collar(skin, mantle, line, gap, stand, fall, point),
-        ]  # fmt: skip
+        seam = line if kind == "shirt" else np.minimum(line, 42.0)
+        pieces += [edge, *garments.collar(skin, mantle, seam, gap, stand, fall, point)]
         x, y, z = drape.torso.rest.T
         top = float(y[(inside > 0.0) & (np.abs(x) < 4.0) & (z > -70.0)].max()) - 2.0
         buttons = [top - 12.0 - 72.0 * i for i in range(4)]
@@ -309,5 +309,5 @@ def _jacket(drape: Drape, clothes: Clothes, inside: FloatArray, low: float) -> d
     skin, mantle = Mantle(drape, drape.fine_skin), Mantle(drape, cloth)
     line = np.full(len(TURNS), 40.0)
     collar = garments.collar(skin, mantle, line, 50.0, 24.0, 46.0, 8.0, 2.5, 0.5)
-    pieces = [piece, collar, *garments.lapels(drape, cloth, low, 66.0)]
+    pieces = [piece, *collar, *garments.lapels(drape, cloth, low, 66.0)]
     return {"jacket": made(pieces, clothes.fabric.material())}

@@ -29,6 +29,9 @@ class Cut:
     rib: float = 0.0
 
 
+#: A collar that is open by less in front is buttoned.
+_CLOSED_DEG = 4.0
+
 CUTS = {
     "crew": Cut(47.0, 42.0, 37.0, rib=17.0),
     "v_neck": Cut(88.0, 45.0, 38.0, 62.0, rib=14.0),
@@ -90,17 +93,18 @@ def _places(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def collar(
-    skin: Mantle, cloth: Mantle, line: FloatArray, gap_deg: float, stand: float, fall: float,
+    skin: Mantle, cloth: Mantle, seam: FloatArray, gap_deg: float, stand: float, fall: float,
     point: float, thickness: float = 1.3, spread: float = 0.25,
-) -> Patch:  # fmt: skip
-    """A turned-down collar that begins `gap_deg` on either side of the front.
+) -> list[Patch]:  # fmt: skip
+    """A turned-down collar that begins `gap_deg` on either side of the front; pieces.
 
-    line: (turns,) mm, the seam to the cloth. stand, fall: mm behind; `point`: mm more of fall in
-    front. spread: how far the fall stands off, of its length.
+    If that is hardly anything, the stand is closed there. seam: (turns,) mm, to the cloth. stand,
+    fall: mm behind; `point`: mm more of fall in front. spread: how far the fall stands off, of its
+    length.
     """
     away = np.abs(TURNS)
     ahead = np.clip(1.0 - (away - gap_deg) / 75.0, 0.0, 1.0)
-    up = skin.out_up(np.minimum(line, 42.0)[:, None])[1][:, 0]
+    up = skin.out_up(seam[:, None])[1][:, 0]
     height = stand * (1.0 - 0.22 * ahead)
     share = np.array([0.0, 0.3, 0.6, 0.85, 1.0])
     ups = up[:, None] - 3.0 + (height[:, None] + 3.0) * share
@@ -123,11 +127,19 @@ def collar(
     points[:, :5] = skin.kept_above(outs[:, :5], ups[:, :5], 0.8)
     first = np.flatnonzero(away >= gap_deg)
     order = first[np.argsort(TURNS[first] % 360.0)]
-    made = sheet(points[order], thickness)
-    along = np.radians(TURNS[order] % 360.0)[:, None] * 60.0
-    across = np.cumsum(np.linalg.norm(np.diff(points[order], axis=1, prepend=points[order][:, :1]),
-                                      axis=2), axis=1)  # fmt: skip
-    place = _places(np.broadcast_to(along, across.shape), across)
+    pieces = [_strip(points[order], TURNS[order] % 360.0, thickness)]
+    if gap_deg < _CLOSED_DEG:
+        closing = np.flatnonzero(away < 3.0 * _CLOSED_DEG)
+        pieces.append(_strip(points[closing, :5], TURNS[closing], thickness))
+    return pieces
+
+
+def _strip(grid: FloatArray, turns: FloatArray, thickness: float) -> Patch:
+    """A sheet about a grid (n, k, 3) whose pattern runs round the neck, and across it."""
+    made = sheet(grid, thickness)
+    steps = np.linalg.norm(np.diff(grid, axis=1, prepend=grid[:, :1]), axis=2)
+    across = np.cumsum(steps, axis=1)
+    place = _places(np.broadcast_to(np.radians(turns)[:, None] * 60.0, across.shape), across)
     return made.vertices, made.faces, np.concatenate([place, place])
 
 
