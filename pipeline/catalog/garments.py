@@ -130,7 +130,8 @@ def collar(
     pieces = [_strip(points[order], TURNS[order] % 360.0, thickness)]
     if gap_deg < _CLOSED_DEG:
         closing = np.flatnonzero(away < 3.0 * _CLOSED_DEG)
-        pieces.append(_strip(points[closing, :5], TURNS[closing], thickness))
+        # Thinner, so that its sides lie within the collar: surfaces that coincide have no order.
+        pieces.append(_strip(points[closing, :5], TURNS[closing], thickness - 0.5))
     return pieces
 
 
