@@ -257,7 +257,9 @@ def _top(
         gap = {"shirt": 2.0, "open_shirt": 24.0, "polo": 12.0}[kind]
         stand, fall, point = (22.0, 28.0, 18.0) if kind == "polo" else (32.0, 34.0, 30.0)
         edge = garments.rib(mantle, line, 7.0, shape.thickness)
-        seam = line if kind == "shirt" else np.minimum(line, 42.0)
+        # An open collar stays up where the neckline falls to the chest.
+        up = mantle.worn(np.full(len(TURNS), 42.0))
+        seam = line if kind == "shirt" else np.minimum(line, up)
         pieces += [edge, *garments.collar(skin, mantle, seam, gap, stand, fall, point)]
         x, y, z = drape.torso.rest.T
         top = float(y[(inside > 0.0) & (np.abs(x) < 4.0) & (z > -70.0)].max()) - 2.0
