@@ -101,7 +101,7 @@ def test_no_slit_lies_between_a_top_and_its_edge(top: str, k: int) -> None:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
     closed = cv2.morphologyEx((cloth < skin).astype(np.uint8), cv2.MORPH_CLOSE, disc)
     # The corners of an open collar are narrow too.
-    assert ((closed > 0) & (skin < cloth)).sum() < 60
+    assert ((closed > 0) & (skin < cloth)).sum() < 100
 
 
 @pytest.mark.parametrize("top", [*CUTS, "jacket"])
