@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from pipeline.errors import EyeglassError
-from pipeline.generation import for_folders
-from pipeline.jobs import AssetFolders, Outcome, RunSettings
+from pipeline.generation import MOST_WORKERS, for_folders
+from pipeline.jobs import AssetFolders, Outcome, RunSettings, cores
 from pipeline.pixels import UInt8
 from pipeline.plan import check_names
 from pipeline.recipe import Recipe, load_recipe
@@ -40,7 +40,6 @@ class Request:
     seed: int
     out: Path
     assets: AssetFolders
-    workers: int
     device: str
 
 
@@ -63,7 +62,8 @@ def preview(request: Request) -> str:
             {"index": index, "preview": str(Path(work) / f"{index}.png")}
             for index in range(THUMBNAILS)
         ]
-        running = run_jobs(settings, [[job] for job in jobs], request.workers)
+        workers = min(cores(), MOST_WORKERS, THUMBNAILS)
+        running = run_jobs(settings, [[job] for job in jobs], workers)
         with contextlib.closing(running):
             outcomes = {outcome.job["index"]: outcome for outcome in running}
         cells = [_cell(outcomes[index]) for index in range(THUMBNAILS)]

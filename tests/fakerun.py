@@ -15,7 +15,8 @@ from typing import Any
 
 import fakeworker
 
-from pipeline import cli, store
+from pipeline import store
+from pipeline.exits import guarded
 from pipeline.jobs import AssetFolders, RunSettings, Supervision
 from pipeline.journal import JsonLines
 from pipeline.recipe import parse_recipe
@@ -81,4 +82,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.guarded(main)
+    guarded(main)

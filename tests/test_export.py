@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import synthetic
@@ -335,6 +336,12 @@ def test_a_layer_that_the_dataset_lacks_is_named(
     with pytest.raises(DatasetError, match=r"sample 000000 has no layer 'sunglasses'; it has all,"):
         export(plain, tmp_path / "out", form, options)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_the_command_offers_every_form_and_split() -> None:
+    choices = {p.name: p.type.choices for p in commands.commands["export"].params
+               if isinstance(p.type, click.Choice)}  # fmt: skip
+    assert choices == {"form": tuple(FORMS), "split": SPLITS}
 
 
 def test_a_split_without_samples(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.store import read_image
 
 
 def request(out, *changes, scene="smoke"):
-    return sheet.Request(scene, changes, 0, out, AssetFolders(), 2, "cpu")
+    return sheet.Request(scene, changes, 0, out, AssetFolders(), "cpu")
 
 
 def test_a_sheet_shows_pictures_with_captions_and_reasons(tmp_path, monkeypatch):

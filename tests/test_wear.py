@@ -10,7 +10,7 @@ from campaigns.independent import Skin, figures, violations
 from test_fit import box_eyewear, box_head
 
 from pipeline.catalog.catalog import Catalog, open_catalog
-from pipeline.cli import _WEARS
+from pipeline.commands.meshes import WEARS
 from pipeline.errors import RecipeError
 from pipeline.fit import Fit, fit, posed_parts
 from pipeline.geometry import Eyewear, Head, resized
@@ -259,6 +259,6 @@ def test_wrong_ways_are_told_with_their_path(catalog: Catalog, change: dict, sai
 
 
 def test_the_command_knows_all_ways_and_scenes_draw_known_ones(catalog: Catalog) -> None:
-    assert _WEARS == WEAR_MODES
+    assert WEARS == WEAR_MODES
     for scene in ("portrait", "lyu", "smoke"):
         check_names(load_recipe(scene), catalog, scene)

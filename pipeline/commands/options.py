@@ -42,6 +42,9 @@ class _Shard(click.ParamType):
         self.fail(f"I/N with 1 <= I <= N is expected, such as 1/8, got {value!r}", param, ctx)
 
 
+#: Before the example in a command's help.
+EXAMPLE = "\b\nExample:\n  "
+
 PATH = _Path()
 #: A mesh's sidecar lies beside it, even where the mesh is a link.
 MESH = _Path(resolve=False)

@@ -1,0 +1,1 @@
+"""What each command reads, calls and prints. No logic lives here."""
