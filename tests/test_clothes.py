@@ -86,10 +86,10 @@ def test_no_skin_shows_below_the_neckline(top: str) -> None:
 
 
 @pytest.mark.parametrize("k", [9, 10, 34])
-@pytest.mark.parametrize("top", ["shirt", "open_shirt", "v_neck", "crew"])
+@pytest.mark.parametrize("top", ["shirt", "open_shirt", "v_neck", "crew", "jacket"])
 def test_no_slit_lies_between_a_top_and_its_edge(top: str, k: int) -> None:
     """On broad and slight people, seen from the front in steps of 1 mm."""
-    head = wearing(k, top=top)
+    head = wearing(k, top=top, under="crew" if top == "jacket" else "")
     x, y = np.meshgrid(np.arange(-110.0, 111.0), np.arange(-80.0, -280.0, -1.0))
     assert head.eye_left is not None
     start = np.stack([x, y + head.eye_left[1], np.full(x.shape, 400.0)], axis=-1).reshape(-1, 3)

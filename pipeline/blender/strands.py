@@ -12,9 +12,8 @@ from pipeline.geometry import FloatArray, Strands
 
 _SHUFFLE = 73.1
 #: Cycles takes curves whose object is scaled evenly into one tree with all meshes, which it builds
-#: at every call of the renderer, some 0.1 s of it for hair. This little, which
-#: squared is more than the 1e-6 that Cycles calls even, keeps them in one of their own, which it
-#: builds once.
+#: at every call of the renderer, some 0.1 s of it for hair. This little, which squared is more than
+#: the 1e-6 that Cycles calls even, keeps them in one of their own, which it builds once.
 _UNEVEN = 1.0 + 1e-5
 
 

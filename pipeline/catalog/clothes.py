@@ -309,7 +309,7 @@ def _jacket(drape: Drape, clothes: Clothes, inside: FloatArray, low: float) -> d
     stiff = Drape(drape.torso, drape.skin, 0.4 * drape.folds, drape.size, stiff=70)
     cloth, piece = garments.body(stiff, inside, 10.0, 4.0, inside)
     skin, mantle = Mantle(drape, drape.fine_skin), Mantle(drape, cloth)
-    line = np.full(len(TURNS), 40.0)
+    line = mantle.worn(np.full(len(TURNS), 40.0))
     collar = garments.collar(skin, mantle, line, 50.0, 24.0, 46.0, 8.0, 2.5, 0.5)
     pieces = [piece, *collar, *garments.lapels(drape, cloth, low, 66.0)]
     return {"jacket": made(pieces, clothes.fabric.material())}
