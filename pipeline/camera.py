@@ -8,6 +8,7 @@ u to the right, v down.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -132,7 +133,7 @@ def face_centre(anchors: Anchors) -> FloatArray:
 def world_from_camera(camera: CameraSpec, centre: FloatArray) -> FloatArray:
     """(4, 4) pose of the camera, mm, in the head's frame; `centre` (3,) is what it looks at."""
     yaw, roll = np.deg2rad([camera.yaw_deg, camera.roll_deg])
-    back = _towards_camera(camera)
+    back = towards_camera(camera)
     right = np.array([np.cos(yaw), 0.0, -np.sin(yaw)])
     up = np.cross(back, right)
     pose = np.eye(4)
@@ -143,10 +144,11 @@ def world_from_camera(camera: CameraSpec, centre: FloatArray) -> FloatArray:
     return pose
 
 
-def _towards_camera(camera: CameraSpec) -> FloatArray:
+def towards_camera(camera: CameraSpec) -> FloatArray:
     """(3,) unit vector from the face to the camera."""
-    yaw, pitch = np.deg2rad([camera.yaw_deg, camera.pitch_deg])
-    return np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
+    yaw, pitch = math.radians(camera.yaw_deg), math.radians(camera.pitch_deg)
+    across = math.cos(pitch)
+    return np.array([math.sin(yaw) * across, math.sin(pitch), math.cos(yaw) * across])
 
 
 def angles_of(pose: FloatArray) -> tuple[float, float, float]:
@@ -163,9 +165,9 @@ def angles_of(pose: FloatArray) -> tuple[float, float, float]:
 def gaze_at(camera: CameraSpec) -> tuple[float, float]:
     """Where eyes that look at a camera look: yaw to the subject's left and pitch up, in degrees of
     the head's frame, as far as eyes turn."""
-    x, y, z = camera.distance_mm * _towards_camera(camera) - _EYES_MM
-    yaw, pitch = np.rad2deg([np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))])
+    x, y, z = (camera.distance_mm * towards_camera(camera) - _EYES_MM).tolist()
+    yaw, pitch = math.degrees(math.atan2(x, z)), math.degrees(math.atan2(y, math.hypot(x, z)))
     return (
-        float(np.clip(yaw, -GAZE_YAW_DEG, GAZE_YAW_DEG)),
-        float(np.clip(pitch, -GAZE_PITCH_DEG, GAZE_PITCH_DEG)),
+        min(max(yaw, -GAZE_YAW_DEG), GAZE_YAW_DEG),
+        min(max(pitch, -GAZE_PITCH_DEG), GAZE_PITCH_DEG),
     )

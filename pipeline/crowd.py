@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from pipeline.catalog.person import AGE_GROUPS, SEXES, TONE_STEPS, groups_of
+from pipeline.distributions import pick
 from pipeline.errors import RecipeError
 from pipeline.geometry import FloatArray
 from pipeline.recipe import People
@@ -27,7 +28,7 @@ _MOST_COUNTED = 2**14
 #: Steps along age and tone: those of the R2 sequence, 1/g and 1/g**2 with g**3 = g + 1 (M. Roberts,
 #: "The unreasonable effectiveness of quasirandom sequences", 2018); along sex: the golden ratio.
 #: R3 would be even for sex but leaves tone up to 1% of 2,000 portraits off, this 0.4%.
-_STEPS = np.array([1.32471795724474602596**-1, 1.32471795724474602596**-2, (5**0.5 - 1) / 2])
+_STEPS = (1.32471795724474602596**-1, 1.32471795724474602596**-2, (5**0.5 - 1) / 2)
 #: Asked shares count as met from this near.
 _TOLERANCE = 0.002
 _ROUNDS = 500
@@ -71,9 +72,10 @@ def choose_person(
     """
     census, shares = _census(people.first, people.count), _shares(people)
     cell: tuple[int, ...] = ()
-    for place in np.mod(offset + portrait * _STEPS, 1.0):
+    for start, step in zip(offset.tolist(), _STEPS, strict=True):
         left = shares[cell]
-        cell += (_pick(left.reshape(len(left), -1).sum(axis=1), place),)
+        sums = left.reshape(len(left), -1).sum(axis=1).tolist()
+        cell += (pick(sums, (start + portrait * step) % 1.0),)
     found = (cell[0], cell[1], cell[2])
     if census.whole:
         return census.members[found][int(rng.integers(len(census.members[found])))]
@@ -81,13 +83,6 @@ def choose_person(
         number = people.first + int(rng.integers(people.count))
         if _cell_of(number) == found:
             return number
-
-
-def _pick(weights: FloatArray, place: float) -> int:
-    """Which weight a place in 0..1 falls on; never one that is 0."""
-    ends = np.cumsum(weights)
-    index = int(np.searchsorted(ends, place * ends[-1], side="right"))
-    return min(index, int(np.flatnonzero(weights)[-1]))
 
 
 def _cell_of(number: int) -> Cell:

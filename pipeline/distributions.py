@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from itertools import accumulate
 from typing import Annotated, Any
 
 import numpy as np
@@ -81,10 +84,8 @@ class Mix(Frozen):
         return self
 
     def draw(self, rng: np.random.Generator) -> float:
-        weights = np.array([weight for weight, _ in self.mix])
-        return draw_number(
-            self.mix[int(rng.choice(len(weights), p=weights / weights.sum()))][1], rng
-        )
+        chosen = pick((weight for weight, _ in self.mix), rng.random())
+        return draw_number(self.mix[chosen][1], rng)
 
     def bounds(self) -> tuple[float, float]:
         lows, highs = zip(*(bounds(plain) for _, plain in self.mix), strict=True)
@@ -106,8 +107,16 @@ def draw_number(distribution: Distribution, rng: np.random.Generator) -> float:
     if isinstance(distribution, int | float):
         return float(distribution)
     if isinstance(distribution, list):
-        return float(rng.uniform(distribution[0], distribution[1]))
+        low, high = distribution
+        return low + (high - low) * rng.random()
     return distribution.draw(rng)
+
+
+def pick(weights: Iterable[float], place: float) -> int:
+    """Index of the weight that a place in 0..1 falls on; never of one that is 0."""
+    ends = list(accumulate(weights))
+    # Rounding must not take a place past the last that weighs something.
+    return min(bisect_right(ends, place * ends[-1]), bisect_left(ends, ends[-1]))
 
 
 def bounds(distribution: Distribution) -> tuple[float, float]:

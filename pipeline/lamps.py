@@ -8,12 +8,13 @@ for the main lamp.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.camera import world_from_camera
+from pipeline.camera import towards_camera
 from pipeline.catalog.sky import SUN_DEG, sunlight
 from pipeline.geometry import RGB
 from pipeline.pixels import REC709_LUMINANCE
@@ -21,9 +22,9 @@ from pipeline.spec import CameraSpec, LampSpec, LightKind, ShadowKind, SkySpec
 
 #: The camera's white: so much of the way, in mireds, from daylight to the lamp's colour.
 _BALANCED, _DAYLIGHT_K = 0.65, 5500.0
-_RGB_FROM_XYZ = np.array(
-    [[3.2404542, -1.5371385, -0.4985314], [-0.9692660, 1.8760108, 0.0415560],
-     [0.0556434, -0.2040259, 1.0572252]]
+_RGB_FROM_XYZ = (
+    (3.2404542, -1.5371385, -0.4985314), (-0.9692660, 1.8760108, 0.0415560),
+    (0.0556434, -0.2040259, 1.0572252),
 )  # fmt: skip
 
 
@@ -53,18 +54,19 @@ def balanced(kelvin: float) -> RGB:
     The camera goes `_BALANCED` of the way from daylight to the lamp, as automatic balances do.
     """
     white = 1e6 / ((1 - _BALANCED) * 1e6 / _DAYLIGHT_K + _BALANCED * 1e6 / kelvin)
-    return _of_luminance_one(_black_body(kelvin) / _black_body(white))
+    lamp, seen = _black_body(kelvin), _black_body(white)
+    return _of_luminance_one([a / b for a, b in zip(lamp, seen, strict=True)])
 
 
 def coloured(lamp: LampSpec, rng: np.random.Generator) -> LampSpec:
     """The lamp with a gel or as a neon tube: any hue, more or less saturated."""
-    hue, saturation = rng.uniform(0, 2 * np.pi), rng.uniform(0.35, 0.85)
-    wheel = 0.5 + 0.5 * np.cos(hue + np.array([0.0, 2.0, 4.0]) * np.pi / 3)
-    color = _of_luminance_one(1 - saturation * (1 - wheel))
+    hue, saturation = rng.uniform(0, 2 * math.pi), rng.uniform(0.35, 0.85)
+    wheel = [0.5 + 0.5 * math.cos(hue + third * math.pi / 3) for third in (0, 2, 4)]
+    color = _of_luminance_one([1 - saturation * (1 - value) for value in wheel])
     return lamp.model_copy(update={"color": color})
 
 
-def _black_body(kelvin: float) -> np.ndarray:
+def _black_body(kelvin: float) -> list[float]:
     """Linear Rec. 709 of a black body, 1667 to 25000 K (Kim et al., US patent 7024034, 2006)."""
     t = 1e3 / kelvin
     if kelvin < 4000:
@@ -77,14 +79,14 @@ def _black_body(kelvin: float) -> np.ndarray:
         y = -0.9549476 * x**3 - 1.37418593 * x**2 + 2.09137015 * x - 0.16748867
     else:
         y = 3.0817580 * x**3 - 5.87338670 * x**2 + 3.75112997 * x - 0.37001483
-    return np.maximum(_RGB_FROM_XYZ @ np.array([x / y, 1.0, (1 - x - y) / y]), 1e-3)
+    big_x, big_z = x / y, (1 - x - y) / y
+    return [max(r * big_x + g + b * big_z, 1e-3) for r, g, b in _RGB_FROM_XYZ]
 
 
-def _of_luminance_one(color: np.ndarray) -> RGB:
+def _of_luminance_one(color: Sequence[float]) -> RGB:
     # Rounded, so that a spec does not hang on the last bit of a power.
-    red, green, blue = (
-        round(float(value), 4) for value in color / float(color @ np.array(REC709_LUMINANCE))
-    )
+    luminance = sum(c * weight for c, weight in zip(color, REC709_LUMINANCE, strict=True))
+    red, green, blue = (round(value / luminance, 4) for value in color)
     return red, green, blue
 
 
@@ -100,7 +102,7 @@ def _lamp(
     return LampSpec(
         role=role,
         azimuth_deg=round((azimuth + 180) % 360 - 180, 3),
-        elevation_deg=round(float(np.clip(elevation, -90, 90)), 3),
+        elevation_deg=round(min(max(elevation, -90.0), 90.0), 3),
         distance_mm=round(distance, 1),
         width_deg=round(size_deg[0], 3),
         height_deg=round(size_deg[1], 3),
@@ -141,7 +143,7 @@ def _sun(shadow: ShadowKind | None, camera: CameraSpec, rng: np.random.Generator
         distance_mm=None,
         width_deg=round(width, 3),
         height_deg=round(width, 3),
-        color=_of_luminance_one(np.array(color)),
+        color=_of_luminance_one(color),
         strength=round(irradiance * veil, 4),
     )
     return Setup((sun,), sky)
@@ -243,10 +245,10 @@ def _before_camera(
     camera: CameraSpec, aside_deg: float, distance_mm: float, rng: np.random.Generator
 ) -> tuple[float, float, float]:
     """Place of a lamp so far from the camera's axis as the face sees it, mostly above the lens."""
-    x, y, z = world_from_camera(camera, np.zeros(3))[:3, 2]
-    around = np.deg2rad(rng.uniform(-100, 100))
+    x, y, z = towards_camera(camera).tolist()
+    around = math.radians(rng.uniform(-100, 100))
     return (
-        float(np.rad2deg(np.arctan2(x, z))) + aside_deg * float(np.sin(around)),
-        float(np.rad2deg(np.arcsin(np.clip(y, -1, 1)))) + aside_deg * float(np.cos(around)),
+        math.degrees(math.atan2(x, z)) + aside_deg * math.sin(around),
+        math.degrees(math.atan2(y, math.hypot(x, z))) + aside_deg * math.cos(around),
         distance_mm,
     )

@@ -15,7 +15,8 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.catalog.light import FACE_YAWS_DEG, Light, exposure_of, face_irradiance
-from pipeline.catalog.sky import METERED_HEIGHT, SKY_NAME, SKY_SHA256, direction, sky_map
+from pipeline.catalog.sky import METERED_HEIGHT, SKY_NAME, SKY_SHA256, sky_map
+from pipeline.distributions import pick
 from pipeline.errors import RecipeError
 from pipeline.lamps import coloured, set_up
 from pipeline.recipe import Light as LightRecipe
@@ -119,9 +120,10 @@ def face_irradiances(light: LightSpec, world: Light) -> list[float]:
         around = [face_irradiance(sky, 0.0, yaw) for yaw in FACE_YAWS_DEG]
     found = [light.world_gain * irradiance for irradiance in around]
     for lamp in light.lamps:
-        towards = direction(lamp.azimuth_deg, lamp.elevation_deg)
+        across = math.cos(math.radians(lamp.elevation_deg))
         for index, yaw in enumerate(FACE_YAWS_DEG):
-            found[index] += lamp.strength * max(float(towards @ direction(yaw, 0.0)), 0.0)
+            cosine = across * math.cos(math.radians(lamp.azimuth_deg - yaw))
+            found[index] += lamp.strength * max(cosine, 0.0)
     return found
 
 
@@ -141,7 +143,4 @@ def _draw_kind(
 
 def _pick(weights: Mapping[Named, float], place: float) -> Named:
     """Which weight a place in 0..1 falls on; never one that is 0."""
-    names = [name for name, weight in weights.items() if weight > 0]
-    ends = np.cumsum([weights[name] for name in names])
-    index = int(np.searchsorted(ends, place * ends[-1], side="right"))
-    return names[min(index, len(names) - 1)]
+    return list(weights)[pick(weights.values(), place)]

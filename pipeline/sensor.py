@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.distributions import draw_number
+from pipeline.distributions import draw_number, pick
 from pipeline.pixels import (
     REC709_LUMINANCE,
     Float32,
@@ -47,8 +47,8 @@ _KERNELS = {
 
 def draw_sensor(recipe: Sensor, rng: np.random.Generator) -> SensorSpec:
     """The camera of a portrait."""
-    weights = np.array([recipe.kernels.get(kernel, 0.0) for kernel in KERNELS])
-    kernel: Kernel = KERNELS[int(rng.choice(len(KERNELS), p=weights / weights.sum()))]
+    weights = [recipe.kernels.get(kernel, 0.0) for kernel in KERNELS]
+    kernel: Kernel = KERNELS[pick(weights, rng.random())]
     drawn = {
         name: round(draw_number(getattr(recipe, name), rng), 6)
         for name in (

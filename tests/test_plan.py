@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,18 +16,32 @@ from pipeline.catalog.head import bare_head, person
 from pipeline.catalog.person import AGE_GROUPS, TONE_STEPS, groups_of
 from pipeline.errors import RecipeError
 from pipeline.fit import fit
-from pipeline.plan import MAX_ATTEMPTS, Stream, check_names, draw
+from pipeline.plan import MAX_ATTEMPTS, Stream, _generator, check_names, draw
 from pipeline.recipe import load_recipe, parse_recipe
 from pipeline.spec import parse_spec, split_of
 
 
-def test_streams_are_spawned_children_of_the_seed():
-    """numpy's spawn(n)[i] has spawn_key (i,), so sample i does not depend on how many there are."""
-    few, many = (np.random.SeedSequence(5).spawn(n)[2].generate_state(4) for n in (3, 3000))
-    keyed = np.random.SeedSequence(5, spawn_key=(2,)).generate_state(4)
-    assert np.array_equal(few, many)
-    assert np.array_equal(few, keyed)
+def test_no_two_streams_are_the_same():
     assert len({int(stream) for stream in Stream}) == len(Stream)
+    small = (0, 1, 2, 11, 12, 21)
+    keys = [*product(small, repeat=3), *product(small, repeat=2)]
+    assert len({_generator(*key).random() for key in keys}) == len(keys)
+
+
+def test_a_stream_is_numpys_pcg64_seeded_by_a_hash():
+    """Worked out from the definition of PCG XSL RR 128/64 (O'Neill 2014), without numpy."""
+    digest = hashlib.blake2b(b"5 3 2", digest_size=32).digest()
+    high, low, inc_high, inc_low = struct.unpack("<4Q", digest)
+    increment = (inc_high << 64 | inc_low) << 1 | 1
+    step, whole = 47026247687942121848144207491837523525, 2**128
+
+    def following(state: int) -> int:
+        return (state * step + increment) % whole
+
+    state = following(following((increment + (high << 64 | low)) % whole) % whole)
+    folded, turn = (state >> 64 ^ state) % 2**64, state >> 122
+    turned = (folded >> turn | folded << (64 - turn)) % 2**64
+    assert _generator(5, Stream.GLASSES, 2).random() == (turned >> 11) / 2**53
 
 
 def test_specs_differ_between_samples_and_seeds_and_agree_when_drawn_again(catalog, smoke):

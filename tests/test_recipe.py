@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.distributions import Mix, bounds, draw_number
+from pipeline.distributions import Mix, bounds, draw_number, pick
 from pipeline.errors import RecipeError
 from pipeline.recipe import load_recipe, parse_recipe, scene_names
 
@@ -124,3 +126,18 @@ def test_views_of_scenes_keep_to_what_cameras_do(name):
                              ("roll_deg", -20, 20)):  # fmt: skip
         low, high = bounds(getattr(camera, key))
         assert least <= low <= high <= most, key
+
+
+@given(
+    st.lists(st.floats(0, 1e6), min_size=1, max_size=8).filter(lambda weights: sum(weights) > 0),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_what_weighs_nothing_is_never_picked(weights, place):
+    assert weights[pick(weights, place)] > 0
+    assert weights[pick(weights, np.nextafter(1.0, 0.0))] > 0
+
+
+def test_picks_are_as_many_as_weights_say():
+    places = (np.arange(1000) + 0.5) / 1000
+    found = [pick([1.0, 0.0, 2.0, 1.0, 0.0], place) for place in places]
+    assert np.bincount(found, minlength=5).tolist() == [250, 0, 500, 250, 0]

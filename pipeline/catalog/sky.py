@@ -68,25 +68,27 @@ _ZENITH_Y = np.array(
 
 @lru_cache(maxsize=4)
 def sky_map(sky: SkySpec, height: int = _HEIGHT) -> Float32:
-    """(h, 2 h, 3) linear Rec. 709 radiance, equirectangular as `pipeline.catalog.light` has it.
+    """(height, 2 height, 3) linear Rec. 709 radiance, equirectangular as `pipeline.catalog.light`.
 
-    The sun's disc is not in it. Below the horizon is ground, and hills on it, lit by sky and sun.
+    height: even. The sun's disc is not in it. Below the horizon is ground, and hills on it, lit by
+    sky and sun.
     """
     up, ways = _directions(height)
     if sky.turbidity is None:
-        dome = (_OVERCAST_ZENITH * (1 + 2 * np.maximum(up, 0)) / 3)[..., None] * _OVERCAST_COLOR
+        dome = (_OVERCAST_ZENITH * (1 + 2 * up) / 3)[..., None] * _OVERCAST_COLOR
         falling = np.zeros(3)
     else:
         sun = direction(sky.sun_azimuth_deg, sky.sun_elevation_deg)
-        dome = _clear(np.maximum(up, 0.01), np.clip(ways @ sun, -1, 1), sky)
+        dome = _clear(up, np.clip(ways @ sun, -1, 1), sky)
         irradiance, color = sunlight(sky)
         falling = irradiance * np.array(color) * np.sin(np.deg2rad(sky.sun_elevation_deg))
-    above = up > 0
     solid_angle = np.sqrt(1 - up**2) * (np.pi / height) ** 2
-    falling = falling + ((dome * (up * solid_angle)[..., None])[above]).sum(axis=0)
+    falling = falling + np.einsum("hw,hwc->c", up * solid_angle, dome)
     ground, hills = _GROUND * falling / np.pi, _HILLS * falling / np.pi
-    far = np.where((up < _skyline(2 * height))[..., None], hills, dome)
-    return np.where(above[..., None], far, ground).astype(np.float32)
+    image = np.empty((height, 2 * height, 3), np.float32)
+    image[: height // 2] = np.where((up < _skyline(2 * height))[..., None], hills, dome)
+    image[height // 2 :] = ground
+    return image
 
 
 def _skyline(width: int) -> FloatArray:
@@ -122,12 +124,14 @@ def direction(azimuth_deg: float, elevation_deg: float) -> FloatArray:
     return np.array([np.sin(azimuth) * across, np.sin(elevation), np.cos(azimuth) * across])
 
 
+@lru_cache(maxsize=2)
 def _directions(height: int) -> tuple[NDArray[np.float64], FloatArray]:
-    """The sine of the elevation (h, w), and the direction in the head's frame (h, w, 3)."""
+    """Of a map's upper half: the sine of the elevation, (h / 2, w), and the direction in the
+    head's frame, (h / 2, w, 3)."""
     # Blender's azimuth, from +x towards +y, is that of the head's frame less 90 degrees.
     width = 2 * height
     azimuth = (0.5 - (np.arange(width) + 0.5) / width) * 2 * np.pi + np.pi / 2
-    elevation = (0.5 - (np.arange(height) + 0.5) / height) * np.pi
+    elevation = (0.5 - (np.arange(height // 2) + 0.5) / height) * np.pi
     across, up = np.cos(elevation)[:, None], np.sin(elevation)[:, None]
     ways = np.stack(
         np.broadcast_arrays(np.sin(azimuth) * across, up, np.cos(azimuth) * across), axis=-1
