@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 from pipeline.catalog.chart import Chart
 from pipeline.catalog.cloth import Mantle, Patch, made, tube
 from pipeline.catalog.fabrics import Fabric
+from pipeline.catalog.fields import atan2
 from pipeline.catalog.sweep import (
     Body,
     cylinder,
@@ -71,7 +72,7 @@ def find_places(rest: FloatArray, attributes: Mapping[str, NDArray[np.float32]])
         for point in (_LOBE, np.array([58.0, -62.0, -25.0]), np.array([80.0, -22.0, -78.0]))
     )
     x, y, z = rest.T
-    turn = np.degrees(np.arctan2(x, z - _AXIS_Z))
+    turn = np.degrees(atan2(x, z - _AXIS_Z))
     used = np.flatnonzero(
         outside & (np.abs(turn) < 75.0) & (y > -112.0) & (y < 5.0) & (attributes["ears"] < 0.02)
         & (np.hypot(x, z - _AXIS_Z) > 55.0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.catalog.fields import smoothstep
+from pipeline.catalog.fields import atan2, smoothstep
 from pipeline.geometry import Appearance, FloatArray
 
 _SEED = 20260111
@@ -187,7 +187,7 @@ def _frown_lines(
 def _crows_feet(rest: FloatArray, across: FloatArray) -> tuple[FloatArray, FloatArray]:
     away = np.stack([across - _OUTER_CORNER[0] + 6.0, rest[:, 1] - _OUTER_CORNER[1]], axis=1)
     distance = np.linalg.norm(away, axis=1)
-    angle = np.arctan2(away[:, 1], away[:, 0])
+    angle = atan2(away[:, 1], away[:, 0])
     depth = smoothstep(distance, 8.0, 12.0) * smoothstep(-distance, -27.0, -14.0)
     depth *= smoothstep(-np.abs(angle), -1.0, -0.7) * smoothstep(rest[:, 2], -35.0, -20.0)
     return 2.0 * np.pi * angle / 0.34 + 0.12 * distance, 0.3 * depth

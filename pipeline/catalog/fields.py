@@ -1,4 +1,4 @@
-"""Small functions on points and values that hair, skin and cloth share."""
+"""Small functions on points and values that hair, skin, cloth and eyewear share."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ def smoothstep(values: NDArray, low: float, high: float) -> NDArray:
     """0 below `low`, 1 above `high`, smooth between."""
     part = np.clip((values - low) / (high - low), 0.0, 1.0)
     return np.asarray(part * part * (3.0 - 2.0 * part))
+
+
+def atan2(y: NDArray, x: NDArray) -> NDArray:
+    """Radians of columns of points. numpy rounds functions of views with gaps now one way, now
+    another, by where in memory they happen to lie; copies it does not."""
+    return np.asarray(np.arctan2(np.ascontiguousarray(y), np.ascontiguousarray(x)))
 
 
 def unit(vectors: NDArray) -> NDArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.catalog.fields import atan2
 from pipeline.catalog.frames import GROOVE_MM, Plan
 from pipeline.catalog.outline import Outline, pitch
 from pipeline.catalog.sweep import Body, ellipsoid, rounded_rect, sweep, tube_body
@@ -159,7 +160,7 @@ def _edge_points(outline: Outline) -> tuple[FloatArray, FloatArray]:
     extreme = _extremes(outline.points)
     points = np.concatenate([outline.points[::6], outline.points[extreme]])
     normals = np.concatenate([outline.normals[::6], outline.normals[extreme]])
-    order = np.argsort(np.arctan2(points[:, 1], points[:, 0]))
+    order = np.argsort(atan2(points[:, 1], points[:, 0]))
     points, normals = points[order], normals[order]
     apart = np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1) > 1e-6
     return points[apart], normals[apart]

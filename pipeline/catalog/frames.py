@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.catalog.fields import atan2
 from pipeline.catalog.optics import LensForm
 from pipeline.catalog.outline import Front, Outline
 from pipeline.catalog.sweep import (
@@ -196,7 +197,7 @@ def edge_distance(plan: Plan, width: FloatArray, u: FloatArray, v: FloatArray) -
     The curve lies `width` mm, one a sample of the outline, outside it; within it is negative.
     """
     edge = plan.outline.points + width[:, None] * plan.outline.normals
-    own, radius = np.arctan2(edge[:, 1], edge[:, 0]), np.hypot(edge[:, 0], edge[:, 1])
+    own, radius = atan2(edge[:, 1], edge[:, 0]), np.hypot(edge[:, 0], edge[:, 1])
     cosine = np.abs(np.sum(edge * plan.outline.normals, axis=1)) / radius
     angle = np.arctan2(v, u)
     there = np.interp(angle, own, radius, period=2 * np.pi)
@@ -230,7 +231,7 @@ def _plate(plan: Plan, contour: FloatArray, normals: FloatArray, gap: FloatArray
     # Columns are matched by where the flat face begins, so that they never cross on it.
     pole_y = plan["bridge_height_mm"]
     from_lens = outer - inside * outer_normal - (plan.centre_x, pole_y)
-    angle = np.unwrap(np.arctan2(from_lens[:, 1], from_lens[:, 0]))
+    angle = np.unwrap(atan2(from_lens[:, 1], from_lens[:, 0]))
     angle = _smoothed_turn(np.maximum.accumulate(angle))
     lens, lens_normal = plan.outline.at_angles(angle, pole_y)
     inner = lens - GROOVE_MM * lens_normal + (plan.centre_x, 0.0)

@@ -171,7 +171,8 @@ def grow_scalp(
     roots, near = places.scalp.of(used), places.near[used]
     points = _between(cut, roots, near, places.guides, guides, scalp)
     rng = np.random.Generator(np.random.PCG64(_SEED + 1))
-    luck = rng.random((len(used), 8), np.float32)[used]
+    # A row each, see `fields.atan2`.
+    luck = np.ascontiguousarray(rng.random((len(used), 8), np.float32)[used].T)
     number = np.full(len(used), -1)
     number[used] = np.arange(used.sum())
     clump = number[places.clump[used]]
@@ -183,7 +184,7 @@ def grow_scalp(
     points = _styled(cut, points, clump, luck)
     steps = _steps(points.shape[1])
     taper = _HAIR_RADIUS_MM * (1.0 - 0.6 * steps**3)
-    thick = (0.75 + 0.5 * luck[:, 7:]) / np.sqrt(share[used, None])
+    thick = (0.75 + 0.5 * luck[7, :, None]) / np.sqrt(share[used, None])
     return points, (thick * taper).astype(np.float32)
 
 
@@ -381,27 +382,27 @@ def _between(
 
 
 def _styled(cut: Cut, points: FloatArray, clump: NDArray[np.int64], luck: NDArray) -> FloatArray:
-    """Hairs of uneven length, gathered in clumps, curled and frayed."""
+    """Hairs of uneven length, gathered in clumps, curled and frayed. luck: (8, n) 0..1."""
     steps = _steps(points.shape[1])[None, :, None]
     root = points[:, :1]
     length = np.linalg.norm(np.diff(points, axis=1), axis=2).sum(axis=1)
-    points = root + (points - root) * (0.86 + 0.16 * luck[:, :1, None])
-    gather = cut.clump * steps**1.2 * (0.6 + 0.4 * luck[:, 1:2, None])
+    points = root + (points - root) * (0.86 + 0.16 * luck[0, :, None, None])
+    gather = cut.clump * steps**1.2 * (0.6 + 0.4 * luck[1, :, None, None])
     points = points + gather * (points[clump] - points)
     along = unit(np.gradient(points, axis=1))
-    first = unit(np.cross(along, _axis(luck[clump, 2], luck[clump, 3])[:, None]))
+    first = unit(np.cross(along, _axis(luck[2, clump], luck[3, clump])[:, None]))
     second = np.cross(along, first)
     if cut.curl > 0.0:
-        turns = 2.0 * np.pi * (length[:, None] * steps[..., 0] / cut.pitch + luck[clump, 4, None])
-        turns = turns + 1.2 * (luck[:, 4, None] - 0.5)
-        size = cut.curl * (steps * 3.0).clip(0.0, 1.0) * (0.7 + 0.6 * luck[:, 5, None, None])
+        turns = 2.0 * np.pi * (length[:, None] * steps[..., 0] / cut.pitch + luck[4, clump, None])
+        turns = turns + 1.2 * (luck[4, :, None] - 0.5)
+        size = cut.curl * (steps * 3.0).clip(0.0, 1.0) * (0.7 + 0.6 * luck[5, :, None, None])
         points = points + size * (
             np.cos(turns)[..., None] * first + np.sin(turns)[..., None] * second
         )
     fray = cut.frizz * np.clip(0.05 * length, 0.2, 5.0)[:, None, None] * steps**0.8
-    wave = 2.0 * np.pi * (steps * (1.0 + 2.0 * luck[:, 6, None, None]) + luck[:, 2:3, None])
-    loose = np.sin(wave) * first + np.cos(1.3 * wave + 6.0 * luck[:, 3, None, None]) * second
-    wild = 0.4 + 2.2 * luck[:, 5, None, None] ** 6
+    wave = 2.0 * np.pi * (steps * (1.0 + 2.0 * luck[6, :, None, None]) + luck[2, :, None, None])
+    loose = np.sin(wave) * first + np.cos(1.3 * wave + 6.0 * luck[3, :, None, None]) * second
+    wild = 0.4 + 2.2 * luck[5, :, None, None] ** 6
     return points + fray * wild * loose
 
 

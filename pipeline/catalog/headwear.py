@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from pipeline.catalog.chart import Chart
 from pipeline.catalog.cloth import Patch, made, sheet, tube
+from pipeline.catalog.fields import atan2
 from pipeline.catalog.sweep import ellipsoid
 from pipeline.catalog.torso import wavy
 from pipeline.geometry import FloatArray, Material, Surface
@@ -64,7 +65,7 @@ def find_skull(rest: FloatArray, attributes: Mapping[str, NDArray[np.float32]]) 
     face = (rest[:, 2] > -12.0) & (rest[:, 1] < 24.0)
     inner = (attributes["ears"] > 0.02) | (attributes["mouth_inside"] > 0.02)
     used = np.flatnonzero((rest[:, 1] > -60.0) & ~face & ~inner)
-    turn, tilt = np.arctan2(x, z)[used], np.degrees(np.arctan2(np.hypot(x, z), y))[used]
+    turn, tilt = atan2(x, z)[used], np.degrees(atan2(np.hypot(x, z), y))[used]
     flat = np.stack([tilt * np.sin(turn), tilt * np.cos(turn)], axis=1)
     turns, tilts = np.meshgrid(np.radians(_TURNS), _TILTS, indexing="ij")
     places = np.stack([(tilts * np.sin(turns)).ravel(), (tilts * np.cos(turns)).ravel()], axis=1)
@@ -121,7 +122,7 @@ def hidden_share(kind: str, rest: FloatArray) -> NDArray[np.float32]:
     if kind not in EDGES:
         return np.zeros(len(rest), np.float32)
     x, _, z = (rest - _MIDDLE).T
-    over = rest[:, 1] - edge_height(kind, np.degrees(np.arctan2(x, z)))
+    over = rest[:, 1] - edge_height(kind, np.degrees(atan2(x, z)))
     share = np.clip((over + 2.0) / 5.0, 0.0, 1.0)
     if kind == "headband":
         share = np.minimum(share, np.clip((_BAND_MM + 2.0 - over) / 5.0, 0.0, 1.0))
@@ -254,7 +255,7 @@ def _headscarf(skull: Skull, skin: FloatArray, seed: int) -> Patch:
     arms = head - middle
     reach = np.linalg.norm(arms, axis=1)
     back = np.degrees(np.arccos(np.clip(arms[:, 2] / reach, -1.0, 1.0)))
-    around = np.degrees(np.arctan2(arms[:, 0], arms[:, 1]))
+    around = np.degrees(atan2(arms[:, 0], arms[:, 1]))
     grid = np.zeros((len(_AROUND), len(_BACKWARD)))
     bins = ((around + 180.0) / 5.0).astype(int) % len(_AROUND), (back / 5.0).astype(int)
     # Below, the neck goes on: cloth falls over it as wide as the jaw.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from pipeline.catalog.fields import atan2
 from pipeline.catalog.looks import CLEAR_LENS
 from pipeline.catalog.outline import TOOL_MM_D
 from pipeline.errors import AssetError
@@ -156,7 +157,7 @@ def _depth(
     row, column = seen.pixels(points).T
     points = points[near[row, column]]
     flat = points[:, :2] - centre
-    sector = np.floor(np.arctan2(flat[:, 1], flat[:, 0]) / (2 * np.pi) * _RAYS).astype(np.int64)
+    sector = np.floor(atan2(flat[:, 1], flat[:, 0]) / (2 * np.pi) * _RAYS).astype(np.int64)
     sector -= sector.min()
     count = np.bincount(sector)
     found = count > 0

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.catalog.fields import atan2
+
 FloatArray = NDArray[np.float64]
 
 #: Index for which lens tools and base curves are named, in mm times dioptres: (1.530 - 1) * 1000.
@@ -36,7 +38,7 @@ class Outline:
 
     def at_angles(self, angle: FloatArray, pole_y: float) -> tuple[FloatArray, FloatArray]:
         """Points and normals, both (k, 2), in directions `angle` (k,) rad from (0, pole_y)."""
-        own = np.arctan2(self.points[:, 1] - pole_y, self.points[:, 0])
+        own = atan2(self.points[:, 1] - pole_y, self.points[:, 0])
         both = np.concatenate([self.points, self.normals], axis=1)
         columns = [np.interp(angle, own, both[:, i], period=2 * np.pi) for i in range(4)]
         out = np.stack(columns, axis=1)

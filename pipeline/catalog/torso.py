@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.catalog.chart import Chart
-from pipeline.catalog.fields import vertex_normals
+from pipeline.catalog.fields import atan2, vertex_normals
 from pipeline.catalog.subdivide import catmull_clark
 from pipeline.geometry import FloatArray
 
@@ -52,7 +52,7 @@ def funnel(points: FloatArray, centre: FloatArray) -> tuple[FloatArray, FloatArr
     local = points - centre
     ahead, up = local @ FORWARD, local @ UPWARD
     out = np.hypot(local[..., 0], ahead)
-    turn = np.degrees(np.arctan2(local[..., 0], ahead))
+    turn = np.degrees(atan2(local[..., 0], ahead))
     return turn, (out - up) * np.sqrt(0.5), (out + up) * np.sqrt(0.5)
 
 
@@ -218,7 +218,7 @@ def _fold_fields(rest: FloatArray) -> FloatArray:
     beside = np.abs(x)
     pit = np.stack([beside - 178.0, y + 285.0, z + 90.0], axis=1)
     reach = np.linalg.norm(pit, axis=1)
-    angle = np.degrees(np.arctan2(pit[:, 1], -pit[:, 0]))
+    angle = np.degrees(atan2(pit[:, 1], -pit[:, 0]))
     signed = np.where(x < 0.0, -1.0, 1.0)
     from_pit = np.stack([angle, reach, 150.0 * signed], axis=1)
     near_pit = np.exp(-((reach / 105.0) ** 2)) * np.clip(reach / 40.0, 0.0, 1.0)
