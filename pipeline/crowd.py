@@ -70,12 +70,11 @@ def choose_person(
     offset: (3,) in 0..1, where the seed's walk through the cells begins. rng: the portrait's own.
     `check_people` must have passed.
     """
-    census, shares = _census(people.first, people.count), _shares(people)
+    census = _census(people.first, people.count)
+    sums = _sums(people.first, people.count, tuple(_asked(people).items()))
     cell: tuple[int, ...] = ()
     for start, step in zip(offset.tolist(), _STEPS, strict=True):
-        left = shares[cell]
-        sums = left.reshape(len(left), -1).sum(axis=1).tolist()
-        cell += (pick(sums, (start + portrait * step) % 1.0),)
+        cell += (pick(sums[cell], (start + portrait * step) % 1.0),)
     found = (cell[0], cell[1], cell[2])
     if census.whole:
         return census.members[found][int(rng.integers(len(census.members[found])))]
@@ -132,6 +131,19 @@ def _fitted(first: int, count: int, asked: tuple[tuple[int, tuple[float, ...]], 
     wanted = dict(asked)
     everything = _raked(shares, own | wanted)
     return everything if _met(everything, own | wanted) else _raked(shares, wanted)
+
+
+@lru_cache(maxsize=8)
+def _sums(
+    first: int, count: int, asked: tuple[tuple[int, tuple[float, ...]], ...]
+) -> Mapping[tuple[int, ...], list[float]]:
+    """By what is known of a cell, none to two of its traits: shares of the next trait's groups."""
+    shares = _fitted(first, count, asked)
+    return {
+        known: shares[known].reshape(shares.shape[depth], -1).sum(axis=1).tolist()
+        for depth in range(shares.ndim)
+        for known in np.ndindex(shares.shape[:depth])
+    }
 
 
 def _raked(shares: FloatArray, wanted: Mapping[int, tuple[float, ...]]) -> FloatArray:

@@ -8,6 +8,7 @@ whose size and place do. What came of it is measured in the picture, see `pipeli
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -89,7 +90,7 @@ def draw_light(
         setup = replace(setup, lamps=tuple(coloured(lamp, rng) for lamp in setup.lamps))
     gain = 1.0
     if setup.ambient is not None:
-        gain = setup.ambient / max(float(np.mean(world.face_irradiances(rotation_deg))), 1e-6)
+        gain = setup.ambient / max(statistics.fmean(world.face_irradiances(rotation_deg)), 1e-6)
     light = LightSpec(
         kind=kind,
         shadow=shadow,

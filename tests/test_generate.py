@@ -129,19 +129,17 @@ def test_masks_and_layers_fit_together(dataset, records):
 
 
 def test_workers_threads_and_count_change_no_byte(dataset, tmp_path):
-    generate(tmp_path / "w", 3, "--workers", "2", "--threads", "1")
-    assert data_files(tmp_path / "w") == data_files(dataset)
-    generate(tmp_path / "c", 1)
+    generate(tmp_path / "c", 1, "--workers", "1", "--threads", "2")
     wanted = data_files(dataset)
     for name, data in data_files(tmp_path / "c").items():
         if name.startswith("samples/"):
             assert wanted[name] == data, name
-    generate(tmp_path / "c", 3)
+    generate(tmp_path / "c", 3, "--workers", "2", "--threads", "1")
     assert data_files(tmp_path / "c") == wanted
 
 
 def test_a_run_that_lost_its_index_and_a_sample_goes_on(dataset, tmp_path):
-    generate(tmp_path / "r", 3)
+    shutil.copytree(dataset, tmp_path / "r")
     (tmp_path / "r" / "index.jsonl").write_text('{"torn')
     folder = tmp_path / "r" / "samples" / "000" / "000001"
     for file in folder.iterdir():
@@ -153,8 +151,7 @@ def test_a_run_that_lost_its_index_and_a_sample_goes_on(dataset, tmp_path):
     assert not leftover.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(dataset, tmp_path, number):
+def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(dataset, tmp_path):
     words = ["generate", "--scene", "smoke", "--count", "3", "--out", str(tmp_path / "r")]
     words += ["--workers", "1"]
     child = subprocess.Popen(
@@ -165,7 +162,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(dataset, tmp_path
     )
     assert child.stdout is not None
     assert child.stdout.readline().startswith("000000")
-    child.send_signal(number)
+    child.send_signal(signal.SIGTERM)
     _, said = child.communicate(timeout=30)
     assert child.returncode == 130
     assert said.strip().startswith("Interrupted;")
@@ -427,20 +424,20 @@ def test_optional_layers_of_a_pair_are_those_of_the_pair_alone(tmp_path):
     """The finish of `sunglasses` hangs on the sample, not on who sat before."""
     scene = tmp_path / "layers.yaml"
     scene.write_text(
-        "pairs_per_portrait: 3\nglasses: [round, panto_metal]\n"
+        "pairs_per_portrait: 2\nglasses: [round, panto_metal]\n"
         "render: {size: 64, spp: 4, denoise: true, layers: [sunglasses, no_reflection, "
         "lens_transmittance, refraction_flow, depth, normal, parsing_all, parsing_face]}\n"
         "camera: {focused: 1, f_number: 2, align: ffhq}\n"
     )
     out = tmp_path / "set"
-    done = run("generate", "--scene", scene, "--count", "3", "--out", out)
+    done = run("generate", "--scene", scene, "--count", "2", "--out", out)
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in (out / "index.jsonl").read_text().splitlines()]
     for key in EXTRA_KEYS:
-        assert key in records[2]["files"]
+        assert key in records[1]["files"]
     alone = tmp_path / "alone"
-    done = run("render", "--dataset", out, "--id", "000002", "--out", alone)
+    done = run("render", "--dataset", out, "--id", "000001", "--out", alone)
     assert done.returncode == 0, done.stderr
-    for key, path in records[2]["files"].items():
+    for key, path in records[1]["files"].items():
         found = next(alone.rglob(f"{key}.png"))
         assert found.read_bytes() == (out / path).read_bytes(), key

@@ -218,9 +218,9 @@ class Design(Frozen):
         nothing else.
         """
         choice: dict[str, float | str] = {}
-        for key in LIMITS:
+        for key, share in zip(LIMITS, rng.random(len(LIMITS)).tolist(), strict=True):
             low, high = getattr(self, key)
-            choice[key] = float(low + (high - low) * rng.random())
+            choice[key] = float(low + (high - low) * share)
         for key, names in (("frame", self.frame), ("lenses", self.lenses)):
             choice[key] = names[int(rng.random() * len(names))]
         return choice

@@ -75,13 +75,18 @@ def face_irradiance(world: NDArray[np.float32], rotation_deg: float, yaw_deg: fl
     (0.5 - u) * 360 degrees from +x towards +y, and the unturned face looks along -y.
     """
     height, width = world.shape[:2]
+    share = _facing(height, width, -90.0 - rotation_deg + yaw_deg)
+    return float(np.einsum("hw,hwc->c", share, world) @ _LUMINANCE)
+
+
+@lru_cache(maxsize=16)
+def _facing(height: int, width: int, facing_deg: float) -> NDArray[np.float64]:
+    """(h, w) of a map: cosine to what faces that way, level, times solid angle."""
     azimuth = (0.5 - (np.arange(width) + 0.5) / width) * 2 * np.pi
     altitude = (0.5 - (np.arange(height) + 0.5) / height) * np.pi
-    facing = np.deg2rad(-90.0 - rotation_deg + yaw_deg)
-    cosine = np.maximum(np.cos(altitude)[:, None] * np.cos(azimuth - facing)[None, :], 0.0)
-    solid_angle = np.cos(altitude)[:, None] * (np.pi / height) * (2 * np.pi / width)
-    luminance = world @ _LUMINANCE
-    return float((luminance * cosine * solid_angle).sum())
+    turned = np.cos(azimuth - np.deg2rad(facing_deg))
+    cosine = np.maximum(np.cos(altitude)[:, None] * turned[None, :], 0.0)
+    return cosine * np.cos(altitude)[:, None] * (np.pi / height) * (2 * np.pi / width)
 
 
 def read_hdr(path: Path) -> NDArray[np.float32]:

@@ -91,6 +91,7 @@ def sky_map(sky: SkySpec, height: int = _HEIGHT) -> Float32:
     return image
 
 
+@lru_cache(maxsize=2)
 def _skyline(width: int) -> FloatArray:
     """Sine of the elevation of what stands at the horizon (w,): 1 to 9 degrees, hills or trees."""
     turn = (np.arange(width) + 0.5) / width * 2 * np.pi
@@ -155,7 +156,7 @@ def _clear(up: FloatArray, to_sun: FloatArray, sky: SkySpec) -> FloatArray:
     found = []
     for value, coefficients in zip(zenith, _PEREZ, strict=True):
         a, b, c, d, e = coefficients @ np.array([turbidity, 1.0])
-        here = (1 + a * np.exp(b / up)) * (1 + c * np.exp(d * angle) + e * to_sun**2)
+        here = (1 + a * np.exp(b / up[:, :1])) * (1 + c * np.exp(d * angle) + e * to_sun**2)
         there = (1 + a * np.exp(b)) * (
             1 + c * np.exp(d * zenith_angle) + e * np.cos(zenith_angle) ** 2
         )
