@@ -35,6 +35,17 @@ def test_a_look_is_dark_frames_before_bright_paper(catalog):
     assert dark[-1] < 95
 
 
+@pytest.mark.parametrize(("lenses", "order"), [("blue_mirror", 1), ("gold_mirror", -1)])
+def test_a_mirror_has_the_colour_of_its_name(catalog, lenses, order):
+    look = {**catalog.glasses["aviator"].looks()[0], "lenses": lenses, "frame": "black_metal"}
+    (data,) = render_looks(None, [("aviator", look)], 96, 2)
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(int)
+    # The middle of the lens on the right, which reflects the lamp.
+    rows, columns = slice(24, 32), slice(54, 62)
+    blue, _, red = picture[rows, columns].reshape(-1, 3).mean(axis=0)
+    assert order * (blue - red) > 30
+
+
 def test_looks_show_every_finish(catalog):
     for name, entry in catalog.glasses.items():
         looks = entry.looks()

@@ -26,7 +26,15 @@ from pipeline.catalog.catalog import Surroundings, open_catalog
 from pipeline.denoise import Denoiser
 from pipeline.geometry import Anchors, Eyewear, Head, Material, Surface
 from pipeline.pixels import Float32, UInt8, srgb_from_linear, to_uint8
-from pipeline.spec import CameraSpec, HeadSpec, LightSpec, RenderSpec, SampleSpec, parse_spec
+from pipeline.spec import (
+    CameraSpec,
+    HeadSpec,
+    LampSpec,
+    LightSpec,
+    RenderSpec,
+    SampleSpec,
+    parse_spec,
+)
 from pipeline.store import encode_png
 
 #: Height of a picture as a share of its width.
@@ -36,7 +44,12 @@ _SPP = 24
 _CAMERA = CameraSpec(
     focal_mm=110, distance_mm=640, yaw_deg=24, pitch_deg=9, roll_deg=0, shift_x=0, shift_y=0
 )
-_EXPOSURE_EV = -0.5
+_EXPOSURE_EV = -0.9
+#: What lenses reflect to this camera: without it mirrors would look like dark tints.
+_SOFTBOX = LampSpec(
+    role="softbox", azimuth_deg=-24, elevation_deg=-22, distance_mm=1500, width_deg=80,
+    height_deg=70, color=(1.0, 1.0, 1.0), strength=1.6,
+)  # fmt: skip
 #: The middle of a pair as seen, mm behind its front.
 _BEHIND_MM = 35.0
 _PAPER = Material((0.82, 0.82, 0.82), roughness=0.9)
@@ -99,7 +112,11 @@ def _spec(light: str, width: int) -> SampleSpec:
             "nose": 0.0,
             "camera": _CAMERA,
             "light": LightSpec(
-                hdri=light, sha256=nothing, rotation_deg=200, exposure_ev=_EXPOSURE_EV
+                hdri=light,
+                sha256=nothing,
+                rotation_deg=200,
+                lamps=(_SOFTBOX,),
+                exposure_ev=_EXPOSURE_EV,
             ),
             "render": RenderSpec(size=width, spp=_SPP, denoise=True, seed=0),
         }
