@@ -61,7 +61,8 @@ class Progress:
 def verification(figures: dict[str, float]) -> str:
     """Figures of `pipeline.blender.verify` in words."""
     return (
-        f"{figures['unequal_px']:.0f} px unequal where equal is the rule; left out of a block at "
+        f"{figures['unequal_px']:.0f} px unequal where equal is the rule, by at most "
+        f"{figures['unequal_by']:.2f} of 255; left out of a block at "
         f"most {figures['omitted']:.2f} of 255 ({figures['omitted_abs']:.2f} without sign); "
         f"`all` traced in {figures['border']:.1%}"
     )

@@ -28,7 +28,7 @@ from pipeline.blender.device import Machine
 from pipeline.blender.frames import BLENDER_FROM_WORLD, METRES_PER_MM, turned_world
 from pipeline.blender.meshes import add_copy, add_object, remove_objects
 from pipeline.blender.strands import add_strands
-from pipeline.blender.trace import add_screen, restart
+from pipeline.blender.trace import add_screen, keep_apart, restart
 from pipeline.blender.world import KEPT, add_lamps, add_world
 from pipeline.camera import SENSOR_MM, View, face_centre, view_of
 from pipeline.catalog.catalog import Surroundings
@@ -123,6 +123,8 @@ def wear(portrait: Portrait, parts: Mapping[str, Surface]) -> BuiltScene:
         )
         for name, surface in parts.items()
     }
+    for obj in objects.values():
+        keep_apart(scene, obj)
     lenses = {name: parts[name].material or Material() for name in LENS_PARTS if name in parts}
     starts = np.cumsum([0, *(len(surface.vertices) for surface in parts.values())])[:-1]
     return BuiltScene(

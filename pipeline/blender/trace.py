@@ -104,6 +104,20 @@ def add_screen(scene: bpy.types.Scene) -> None:
     fill_mesh(screen.data, *_strips(np.ones((1, 1), bool), scene.camera.data))
     show_to(screen, ())
     scene.collection.objects.link(screen)
+    keep_apart(scene, screen)
+
+
+def keep_apart(scene: bpy.types.Scene, obj: bpy.types.Object) -> None:
+    """Has Cycles make a tree of its own of an object's mesh, as of any that two objects share.
+
+    In the tree of all others it would change the order in which surfaces are met, and with it the
+    pixels of paths that meet two at the same distance. The second object can be met by no ray.
+    """
+    twin = bpy.data.objects.new(f"{obj.name}_twin", obj.data)
+    twin.matrix_world = obj.matrix_world
+    twin.hide_viewport = True
+    show_to(twin, ())
+    scene.collection.objects.link(twin)
 
 
 def _like(mask: Mask, image: Float32) -> Mask:

@@ -22,34 +22,37 @@ def verify_layers(built: BuiltScene, rendering: Rendering) -> dict[str, float]:
 
     unequal_px: pixels that differ where the rules say equal: `all` and `shadow`, `glass` and
     `face` beyond 2 px of the eyewear, as stored and in full; and every traced pixel, as stored
-    against in full. omitted: of what was not traced, the largest mean change of any block, in
-    bytes of 8-bit sRGB, by channel; omitted_abs: the same of the change's absolute value, which
-    noise adds to. border: share of the picture in which `all` was traced.
+    against in full. unequal_by: the largest of these differences. omitted: of what was not traced,
+    the largest mean change of any block, by channel; omitted_abs: the same of the change's absolute
+    value, which noise adds to. border: share of the picture in which `all` was traced. Changes are
+    in bytes of 8-bit sRGB.
     """
     stored = rendering.layers
     full = {name: layers.trace_layer(built, name)["Combined"][..., :3] for name in LAYERS}
     coverage, _ = labels.render_coverage(built, hide_head=True)
     far = ~dilated(coverage.full > 0, EQUAL_BEYOND_PX)
-    unequal = 0
-    for pictures in (stored, full):
-        for one, other in (("all", "shadow"), ("glass", "face")):
-            unequal += _unequal(pictures[one], pictures[other], far)
     seen, border = rendering.silhouette, rendering.border
     everywhere = np.ones_like(seen)
-    for name, where in zip(LAYERS, (border, seen, seen, everywhere), strict=True):
-        unequal += _unequal(stored[name], full[name], where)
+    equal = [
+        (pictures[one], pictures[other], far)
+        for pictures in (stored, full)
+        for one, other in (("all", "shadow"), ("glass", "face"))
+    ] + [
+        (stored[name], full[name], where)
+        for name, where in zip(LAYERS, (border, seen, seen, everywhere), strict=True)
+    ]
     gain = np.float32(built.portrait.spec.light.gain)
     changes = [_bytes(full[name] * gain) - _bytes(stored[name] * gain) for name in LAYERS]
     return {
-        "unequal_px": unequal,
+        "unequal_px": sum(int((np.any(a != b, axis=2) & where).sum()) for a, b, where in equal),
+        "unequal_by": max(
+            float((np.abs(_bytes(a * gain) - _bytes(b * gain)).max(axis=2) * where).max())
+            for a, b, where in equal
+        ),
         "omitted": max(_largest_block(change) for change in changes),
         "omitted_abs": max(_largest_block(np.abs(change)) for change in changes),
         "border": float(border.mean()),
     }
-
-
-def _unequal(a: Float32, b: Float32, where: np.ndarray) -> int:
-    return int((np.any(a != b, axis=2) & where).sum())
 
 
 def _bytes(linear: Float32) -> Float32:
