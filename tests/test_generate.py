@@ -279,27 +279,45 @@ def test_dataset_yaml_says_what_was_asked(dataset):
     assert {"bpy", "numpy", "trimesh"} <= set(description["versions"])
 
 
-def test_pairs_of_a_portrait_differ_in_glasses_and_nose_and_each_is_the_same_alone(tmp_path):
-    (tmp_path / "pairs.yaml").write_text(
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory) -> Path:
+    """Two pairs of a portrait, all optional layers, and one pair of the next portrait."""
+    root = tmp_path_factory.mktemp("pairs")
+    (root / "pairs.yaml").write_text(
         "people: {first: 0, count: 100}\nexpressions: [1_neutral]\npairs_per_portrait: 2\n"
-        "nose: [0, 2]\nlight: {hdri: [studio]}\nrender: {size: 64, spp: 4, denoise: true}\n"
+        "nose: [0, 2]\nlight: {hdri: [studio]}\n"
+        "camera: {focused: 1, f_number: 2, align: ffhq}\n"
+        "render: {size: 64, spp: 4, denoise: true, layers: [sunglasses, no_reflection, "
+        "lens_transmittance, refraction_flow, depth, normal, parsing_all, parsing_face]}\n"
     )
-    out = tmp_path / "set"
-    done = run("generate", "--scene", tmp_path / "pairs.yaml", "--count", 3, "--out", out)
+    out = root / "set"
+    done = run("generate", "--scene", root / "pairs.yaml", "--count", 3, "--out", out)
     assert done.returncode == 0, done.stderr
-    records = [json.loads(line) for line in (out / "index.jsonl").read_text().splitlines()]
+    return out
+
+
+def test_pairs_of_a_portrait_differ_in_glasses_and_nose_only(pairs):
+    records = [json.loads(line) for line in (pairs / "index.jsonl").read_text().splitlines()]
     specs = [record["spec"] for record in records]
     for key in ("head", "camera", "light", "render"):
         assert specs[0][key] == specs[1][key]
     assert specs[0]["glasses"] != specs[1]["glasses"]
     assert specs[0]["nose"] != specs[1]["nose"]
     assert specs[2]["head"] != specs[0]["head"]
-    face = [(out / record["files"]["face"]).read_bytes() for record in records]
+    face = [(pairs / record["files"]["face"]).read_bytes() for record in records]
     assert face[0] == face[1] != face[2]
-    done = run("render", "--dataset", out, "--id", "000001", "--out", tmp_path / "alone")
+
+
+def test_a_pair_is_the_same_alone(pairs, tmp_path):
+    """Also its optional layers: the finish of `sunglasses` hangs on the sample, not on who sat
+    before."""
+    record = json.loads((pairs / "index.jsonl").read_text().splitlines()[1])
+    assert set(EXTRA_KEYS) <= set(record["files"])
+    done = run("render", "--dataset", pairs, "--id", "000001", "--out", tmp_path / "alone")
     assert done.returncode == 0, done.stderr
-    for key, path in records[1]["files"].items():
-        assert (tmp_path / "alone" / f"{key}.png").read_bytes() == (out / path).read_bytes(), key
+    for key, path in record["files"].items():
+        again = (tmp_path / "alone" / f"{key}.png").read_bytes()
+        assert again == (pairs / path).read_bytes(), key
 
 
 def test_a_plan_is_rendered_as_it_stands(dataset, tmp_path):
@@ -418,26 +436,3 @@ def test_a_spec_that_is_not_of_this_catalogue_is_refused(records, tmp_path, chan
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
     assert not (tmp_path / "a").exists()
-
-
-def test_optional_layers_of_a_pair_are_those_of_the_pair_alone(tmp_path):
-    """The finish of `sunglasses` hangs on the sample, not on who sat before."""
-    scene = tmp_path / "layers.yaml"
-    scene.write_text(
-        "pairs_per_portrait: 2\nglasses: [round, panto_metal]\n"
-        "render: {size: 64, spp: 4, denoise: true, layers: [sunglasses, no_reflection, "
-        "lens_transmittance, refraction_flow, depth, normal, parsing_all, parsing_face]}\n"
-        "camera: {focused: 1, f_number: 2, align: ffhq}\n"
-    )
-    out = tmp_path / "set"
-    done = run("generate", "--scene", scene, "--count", "2", "--out", out)
-    assert done.returncode == 0, done.stderr
-    records = [json.loads(line) for line in (out / "index.jsonl").read_text().splitlines()]
-    for key in EXTRA_KEYS:
-        assert key in records[1]["files"]
-    alone = tmp_path / "alone"
-    done = run("render", "--dataset", out, "--id", "000001", "--out", alone)
-    assert done.returncode == 0, done.stderr
-    for key, path in records[1]["files"].items():
-        found = next(alone.rglob(f"{key}.png"))
-        assert found.read_bytes() == (out / path).read_bytes(), key

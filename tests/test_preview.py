@@ -22,7 +22,7 @@ def test_a_sheet_shows_pictures_with_captions_and_reasons(tmp_path, monkeypatch)
     monkeypatch.setattr(sheet, "SIZE_PX", 64)
     monkeypatch.setattr(sheet, "SPP", 2)
     out = tmp_path / "sheet.png"
-    tight = "limits.worn.vertex_max_mm=14"
+    tight = "limits.worn.vertex_max_mm=16"
     text = sheet.preview(request(out, tight, "camera.yaw_deg=40", "people.count=2"))
     first, second = text.split("\n\n")
     for caption in (first, second):
