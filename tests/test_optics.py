@@ -299,7 +299,7 @@ def test_light_through_a_clear_lens_neither_vanishes_nor_grows(caustics, worn_sp
 @pytest.fixture(scope="module")
 def dressed(worn_spec, catalog):
     """A sample with all optional layers and lenses of -6 D, and `all` traced once more."""
-    spec = worn_spec("square", 2)
+    spec = worn_spec("square", 1)
     choice = {**spec.glasses.choice, "power_d": -6.0, "smudges": 0.0, "lenses": "clear"}
     wanted = ("sunglasses", "no_reflection", "lens_transmittance", "refraction_flow")
     spec = spec.model_copy(
