@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.catalog.photos import Photo, read_photo
 from pipeline.catalog.places import PLACES, Canvas
-from pipeline.distributions import draw_number, pick
+from pipeline.distributions import draw_number, pick_name
 from pipeline.errors import RecipeError
 from pipeline.pixels import Float32
 from pipeline.recipe import Background
@@ -112,7 +112,7 @@ def _draw_kind(recipe: Background, light: LightKind, rng: np.random.Generator) -
     weights = {kind: weight for kind, weight in recipe.kinds.items() if weight > 0}
     fitting = {k: w for k, w in weights.items() if k in _GOES_WITH.get(light, (k,))}
     weights = fitting or weights
-    return list(weights)[pick(weights.values(), rng.random())]
+    return pick_name(weights, rng.random())
 
 
 def _paper(rng: np.random.Generator) -> Color:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.model import Finite, Frozen, Name, NonNegative
+
+Named = TypeVar("Named", bound=str)
 
 
 class Normal(Frozen):
@@ -113,10 +115,18 @@ def draw_number(distribution: Distribution, rng: np.random.Generator) -> float:
 
 
 def pick(weights: Iterable[float], place: float) -> int:
-    """Index of the weight that a place in 0..1 falls on; never of one that is 0."""
+    """Index of the weight that a place in 0..1 falls on; never of one that is 0.
+
+    Weights must add up to more than 0 and be finite.
+    """
     ends = list(accumulate(weights))
     # Rounding must not take a place past the last that weighs something.
     return min(bisect_right(ends, place * ends[-1]), bisect_left(ends, ends[-1]))
+
+
+def pick_name(weights: Mapping[Named, float], place: float) -> Named:
+    """The name whose weight `pick` finds."""
+    return list(weights)[pick(weights.values(), place)]
 
 
 def bounds(distribution: Distribution) -> tuple[float, float]:

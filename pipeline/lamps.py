@@ -15,17 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.camera import towards_camera
-from pipeline.catalog.sky import SUN_DEG, sunlight
+from pipeline.catalog.sky import RGB_FROM_XYZ, SUN_DEG, sunlight
 from pipeline.geometry import RGB
 from pipeline.pixels import REC709_LUMINANCE
 from pipeline.spec import CameraSpec, LampSpec, LightKind, ShadowKind, SkySpec
 
 #: The camera's white: so much of the way, in mireds, from daylight to the lamp's colour.
 _BALANCED, _DAYLIGHT_K = 0.65, 5500.0
-_RGB_FROM_XYZ = (
-    (3.2404542, -1.5371385, -0.4985314), (-0.9692660, 1.8760108, 0.0415560),
-    (0.0556434, -0.2040259, 1.0572252),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def _black_body(kelvin: float) -> list[float]:
     else:
         y = 3.0817580 * x**3 - 5.87338670 * x**2 + 3.75112997 * x - 0.37001483
     big_x, big_z = x / y, (1 - x - y) / y
-    return [max(r * big_x + g + b * big_z, 1e-3) for r, g, b in _RGB_FROM_XYZ]
+    return [max(r * big_x + g + b * big_z, 1e-3) for r, g, b in RGB_FROM_XYZ]
 
 
 def _of_luminance_one(color: Sequence[float]) -> RGB:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 
 from pipeline.catalog.light import FACE_YAWS_DEG, Light, exposure_of, face_irradiance
 from pipeline.catalog.sky import METERED_HEIGHT, SKY_NAME, SKY_SHA256, sky_map
-from pipeline.distributions import pick
+from pipeline.distributions import pick_name
 from pipeline.errors import RecipeError
 from pipeline.lamps import coloured, set_up
 from pipeline.recipe import Light as LightRecipe
@@ -45,7 +43,6 @@ CAN_GIVE: dict[LightKind, tuple[ShadowKind, ...]] = {
 _COLOURED: tuple[LightKind, ...] = ("studio", "lamp", "screen")
 #: How much darker a portrait in dim light comes out, stops.
 _DIM_EV = (0.7, 1.7)
-Named = TypeVar("Named", bound=str)
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -133,15 +130,12 @@ def _draw_kind(
 ) -> tuple[LightKind, ShadowKind | None]:
     """The kind of light, and the shadow it is to give; None of a world that nobody asked of."""
     if recipe.shadow is None:
-        kind = _pick(recipe.kinds, rng.random())
+        kind = pick_name(recipe.kinds, rng.random())
         able = CAN_GIVE[kind]
         shadow = able[int(rng.integers(len(able)))]
         return kind, None if kind == "world" else shadow
-    shadow = _pick(recipe.shadow.shares(), place)
+    shadow = pick_name(recipe.shadow.shares(), place)
     able_kinds = {k: w for k, w in recipe.kinds.items() if shadow in CAN_GIVE[k]}
-    return _pick(able_kinds, rng.random()), shadow
+    return pick_name(able_kinds, rng.random()), shadow
 
 
-def _pick(weights: Mapping[Named, float], place: float) -> Named:
-    """Which weight a place in 0..1 falls on; never one that is 0."""
-    return list(weights)[pick(weights.values(), place)]

@@ -180,6 +180,13 @@ class Sensor(Frozen):
     jpeg: Share = 0.8
     jpeg_quality: Distribution = [60.0, 98.0]
 
+    @field_validator("kernels")
+    @classmethod
+    def _weigh_something(cls, value: dict[Kernel, float]) -> dict[Kernel, float]:
+        if not 0 < sum(value.values()) < 1e300:
+            raise ValueError("weights must add up to more than 0 and be finite")
+        return value
+
 
 class Render(Frozen):
     """size: px, width and height; spp: samples per pixel; denoise: RGB layers only.

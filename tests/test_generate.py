@@ -285,7 +285,7 @@ def pairs(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("pairs")
     (root / "pairs.yaml").write_text(
         "people: {first: 0, count: 100}\nexpressions: [1_neutral]\npairs_per_portrait: 2\n"
-        "nose: [0, 2]\nlight: {hdri: [studio]}\n"
+        "glasses: [round, panto_metal]\nnose: [0, 2]\nlight: {hdri: [studio]}\n"
         "camera: {focused: 1, f_number: 2, align: ffhq}\n"
         "render: {size: 64, spp: 4, denoise: true, layers: [sunglasses, no_reflection, "
         "lens_transmittance, refraction_flow, depth, normal, parsing_all, parsing_face]}\n"
@@ -313,6 +313,8 @@ def test_a_pair_is_the_same_alone(pairs, tmp_path):
     before."""
     record = json.loads((pairs / "index.jsonl").read_text().splitlines()[1])
     assert set(EXTRA_KEYS) <= set(record["files"])
+    bright, dark = ((pairs / record["files"][key]).read_bytes() for key in ("all", "sunglasses"))
+    assert bright != dark
     done = run("render", "--dataset", pairs, "--id", "000001", "--out", tmp_path / "alone")
     assert done.returncode == 0, done.stderr
     for key, path in record["files"].items():

@@ -129,6 +129,19 @@ def test_what_the_border_of_all_leaves_out_is_faint(worn_spec, catalog):
     assert np.abs(cv2.blur(full - taken, (8, 8))).max() < 1.0
 
 
+def test_eyewear_and_screen_share_no_tree_with_the_portrait(worn_spec, catalog):
+    """Cycles makes a tree of its own of a mesh that two objects share; see `trace.keep_apart`."""
+    portrait, parts = seat(worn_spec("square"), catalog)
+    for _ in range(2):
+        built = scene.wear(portrait, parts)
+        objects = [obj for obj in portrait.scene.objects if not obj.hide_render]
+        screen = next(obj for obj in objects if obj.name.endswith("_screen"))
+        for obj in (screen, *built.eyewear.values()):
+            (twin,) = (other for other in objects if obj != other and obj.data == other.data)
+            assert not twin.visible_camera
+            assert not twin.visible_shadow
+
+
 def test_a_portrait_wears_one_pair_after_another_as_if_alone(worn_spec, catalog):
     spec = worn_spec("square")
     others = catalog.glasses["round"]

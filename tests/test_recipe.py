@@ -51,6 +51,7 @@ def test_defaults_of_the_scenes():
         ("people: {count: -1}", "$.people.count: "),
         ("people: {age: {kid: 1}}", "$.people.age.kid: input should be 'child', 'teen', "),
         ("people: {tone: {11: 1}}", "$.people.tone.11: input should be '1', '2', "),
+        ("sensor: {kernels: {area: 0}}", "$.sensor.kernels: weights must add up to more than 0"),
         ("people: {sex: {male: 0}}", "$.people.sex: weights must add up to more than 0"),
         ("people: {age: {child: -1}}", "$.people.age.child: input should be greater"),
         ("gaze: {at_camera: 1.5}", "$.gaze.at_camera: input should be less than or equal to 1"),

@@ -153,7 +153,7 @@ def flat(
     wanted: Sequence[bpy.types.Object],
     spp: int = LABEL_SPP,
 ) -> Iterator[None]:
-    """Shows `wanted` of the labels and nothing else, without a world, then the picture again.
+    """Shows rays `wanted` of the labels and nothing else, without a world, then the picture again.
 
     Coverage is of the pixel's square, of `spp` samples however few the picture has.
     """

@@ -81,7 +81,7 @@ def face_irradiance(world: NDArray[np.float32], rotation_deg: float, yaw_deg: fl
 
 @lru_cache(maxsize=16)
 def _facing(height: int, width: int, facing_deg: float) -> NDArray[np.float64]:
-    """(h, w) of a map: cosine to what faces that way, level, times solid angle."""
+    """(h, w) shares of a map's radiance in the irradiance of what faces level that way."""
     azimuth = (0.5 - (np.arange(width) + 0.5) / width) * 2 * np.pi
     altitude = (0.5 - (np.arange(height) + 0.5) / height) * np.pi
     turned = np.cos(azimuth - np.deg2rad(facing_deg))

@@ -40,9 +40,10 @@ _OVERCAST_ZENITH, _OVERCAST_COLOR = 6.0, np.array([0.96, 1.0, 1.06])
 _SOLAR_KLX, _SOLAR_COLOR = 133.8, np.array([1.08, 0.99, 0.92])
 #: Wavelengths that stand for red, green and blue (micrometres).
 _WAVELENGTHS_UM = np.array([0.61, 0.55, 0.465])
-_RGB_FROM_XYZ = np.array(
-    [[3.2404542, -1.5371385, -0.4985314], [-0.9692660, 1.8760108, 0.0415560],
-     [0.0556434, -0.2040259, 1.0572252]]
+#: Linear Rec. 709 of CIE XYZ (IEC 61966-2-1).
+RGB_FROM_XYZ = (
+    (3.2404542, -1.5371385, -0.4985314), (-0.9692660, 1.8760108, 0.0415560),
+    (0.0556434, -0.2040259, 1.0572252),
 )  # fmt: skip
 #: Preetham's coefficients A to E, each a turbidity + b, of luminance Y and chromaticity x and y.
 _PEREZ = np.array(
@@ -163,4 +164,4 @@ def _clear(up: FloatArray, to_sun: FloatArray, sky: SkySpec) -> FloatArray:
         found.append(value * here / there)
     luminance, x, y = found
     xyz = np.stack([x / y, np.ones_like(x), (1 - x - y) / y], axis=-1) * luminance[..., None]
-    return np.maximum(xyz @ _RGB_FROM_XYZ.T, 0.0)
+    return np.maximum(xyz @ np.array(RGB_FROM_XYZ).T, 0.0)
