@@ -33,6 +33,7 @@ from pipeline.catalog.cloth import Drape, Mantle, Patch, made
 from pipeline.catalog.fabrics import Fabric, draw_color, draw_fabric
 from pipeline.catalog.headwear import Skull, find_skull, headwear, hidden_share
 from pipeline.catalog.torso import TURNS, Torso, find_torso
+from pipeline.distributions import pick_name
 from pipeline.geometry import WORN, FloatArray, Material, Pattern, Surface
 from pipeline.spec import WearMode
 
@@ -130,15 +131,16 @@ class Clothes:
 def draw_clothes(rng: np.random.Generator, age: float, sex: float) -> Clothes:
     """What somebody of an age (years) and a sex (0 female .. 1 male) wears."""
     group = 2 if age < _CHILD_YEARS else (0 if sex > 0.5 else 1)
-    top = _pick(rng, {name: weights[group] for name, weights in _TOPS.items()})
-    under = _pick(rng, {"shirt": 45, "open_shirt": 15, "crew": 28, "turtleneck": 12})
+    top = pick_name(_of_group(_TOPS, group), rng.random())
+    under = pick_name({"shirt": 45, "open_shirt": 15, "crew": 28, "turtleneck": 12}, rng.random())
     fabric, under_fabric = draw_fabric(rng, _KINDS[top]), draw_fabric(rng, _KINDS[under])
     folds = tuple(float(w) for w in rng.normal(0.0, 0.8, 10))
-    headwear = _pick(rng, {name: weights[group] for name, weights in _HEADWEAR.items()})
+    headwear = pick_name(_of_group(_HEADWEAR, group), rng.random())
     hat = draw_fabric(rng, _HAT_KINDS.get(headwear, {"": 1.0}))
     scarf = draw_fabric(rng, {"": 40, "checks": 30, "knit": 20, "stripes": 10})
     scarfed = rng.random() < 0.04 and top != "hoodie"
-    held = _pick(rng, {"": 97.0, "mask": 1.3, "phone": 0.6, "mug": 0.6, "microphone": 0.5})
+    holding = {"": 97.0, "mask": 1.3, "phone": 0.6, "mug": 0.6, "microphone": 0.5}
+    held = pick_name(holding, rng.random())
     return Clothes(
         top=top,
         under=under if top == "jacket" else "",
@@ -151,9 +153,9 @@ def draw_clothes(rng: np.random.Generator, age: float, sex: float) -> Clothes:
         scarf=hat if headwear == "headscarf" else scarf if scarfed else None,
         headwear=headwear,
         hat=hat,
-        earrings=_pick(rng, {name: weights[group] for name, weights in _EARRINGS.items()}),
+        earrings=pick_name(_of_group(_EARRINGS, group), rng.random()),
         necklace=bool(rng.random() < (0.05, 0.14, 0.03)[group]),
-        jewel=(float(rng.random()), _pick(rng, _METALS)),
+        jewel=(float(rng.random()), pick_name(_METALS, rng.random())),
         held=held,
         thing=_thing(rng, held),
         side=int(rng.integers(2)),
@@ -173,9 +175,9 @@ def hidden_hair(clothes: Clothes, rest: NDArray[np.floating]) -> NDArray[np.floa
     return hidden_share(clothes.headwear, np.asarray(rest, np.float64))
 
 
-def _pick(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
-    chances = np.array(list(weights.values()), float)
-    return list(weights)[int(rng.choice(len(weights), p=chances / chances.sum()))]
+def _of_group(table: Mapping[str, tuple[float, ...]], group: int) -> dict[str, float]:
+    """Weights of what a group of people wears."""
+    return {name: weights[group] for name, weights in table.items()}
 
 
 @dataclass(frozen=True, eq=False)
