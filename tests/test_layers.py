@@ -225,10 +225,11 @@ def test_coverage_of_one_pass_is_that_of_parts_alone(worn_spec, catalog):
     counts = whole.full * 64
     assert np.array_equal(counts, np.rint(counts))
     for name in ("lens_left", "lens_right"):
-        for part, obj in built.label_eyewear.items():
-            glow = (0.0, 0.0, 1.0) if part == name else (0.0, 0.0, 0.0)
-            obj.material_slots[0].material = shading.label(f"alone_{part}", glow)
-        with labels.labels_shown(built, False):
+        colors = {
+            obj: shading.label(f"alone_{part}", (0.0, 0.0, float(part == name)))
+            for part, obj in built.eyewear.items()
+        }
+        with labels.flat(built.portrait, colors):
             alone = trace.trace(built.portrait.scene, labels.outline(built))["Combined"][..., 2]
         assert np.allclose(alone, getattr(whole, name), atol=1e-6), name
         assert alone.max() > 0.9
@@ -336,7 +337,7 @@ def test_frame_has_the_holes_its_design_declares(design, smoke, catalog):
     )
     built = build(spec, catalog)
     for name in ("temple_left", "temple_right"):
-        bpy.data.objects.remove(built.label_eyewear.pop(name))
+        built.eyewear.pop(name)
     coverage, _ = render_coverage(built, hide_head=True)
     frame = coverage_masks(coverage, coverage.full > 0)["mask_frame"]
     count, labels, stats, _ = cv2.connectedComponentsWithStats(

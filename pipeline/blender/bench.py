@@ -22,7 +22,7 @@ import bpy
 import numpy as np
 
 from pipeline import store
-from pipeline.blender import labels, layers, trace
+from pipeline.blender import labels, layers, shading, trace
 from pipeline.denoise import Denoiser
 from pipeline.jobs import AssetFolders, RunSettings
 from pipeline.journal import JsonLines
@@ -145,7 +145,8 @@ def _naive(built: Any, denoise: bool) -> Iterator[float]:
     for layer in LAYERS:
         layers.show(built, layer)
         yield _plain_render(built.portrait.scene, denoise)
-    with labels.labels_shown(built, hide_head=False):
+    colors = dict.fromkeys(built.eyewear.values(), shading.emission("label", (1.0, 1.0, 1.0)))
+    with labels.flat(built.portrait, colors):
         built.portrait.scene.cycles.samples = built.portrait.spec.render.spp
         yield _plain_render(built.portrait.scene, denoise=False)
 

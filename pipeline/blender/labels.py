@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import bpy
@@ -12,8 +12,7 @@ import numpy as np
 
 from pipeline.blender import shading
 from pipeline.blender.scene import BuiltScene, Portrait
-from pipeline.blender.trace import restart, trace
-from pipeline.blender.world import lamps_of
+from pipeline.blender.trace import RAYS, show_to, trace
 from pipeline.geometry import LENS_PARTS, RGB, TEMPLE_PARTS, FloatArray
 from pipeline.pixels import Float32, Mask, UInt8, dilated
 from pipeline.rendering import Coverage
@@ -92,12 +91,10 @@ def render_coverage(built: BuiltScene, hide_head: bool = False) -> tuple[Coverag
     samples: red and green those that meet frame and temples (high: at once; low: at all), blue
     those that first meet the right (high) and the left lens (low).
     """
-    for obj in built.label_eyewear.values():
-        name = obj.name.removesuffix("_label")
-        obj.material_slots[0].material = _material(built, name)
-    drawn = outline(built)
-    with labels_shown(built, hide_head):
-        seen = trace(built.portrait.scene, drawn)["Combined"][..., :3]
+    drawn, portrait = outline(built), built.portrait
+    colors = {obj: _material(built, name) for name, obj in built.eyewear.items()}
+    with flat(portrait, colors, hidden=portrait.head.values() if hide_head else ()):
+        seen = trace(portrait.scene, drawn)["Combined"][..., :3]
     high, low = _counts(seen)
     lens = {"lens_left": low[..., 2], "lens_right": high[..., 2]}
     at_all = low[..., 0] + low[..., 1]
@@ -136,41 +133,49 @@ def _counts(seen: Float32) -> tuple[Float32, Float32]:
 
 
 @contextmanager
-def labels_shown(built: BuiltScene, hide_head: bool) -> Iterator[None]:
-    """Sets the scene up for labels of eyewear and head, and back again."""
-    portrait = built.portrait
-    wanted = [*built.label_eyewear.values(), *({} if hide_head else portrait.label_head).values()]
-    others = [*portrait.label_head.values(), *built.label_eyewear.values()]
-    with flat(portrait, [*portrait.head.values(), *built.eyewear.values()], others, wanted):
-        yield
-
-
-@contextmanager
 def flat(
     portrait: Portrait,
-    picture: Sequence[bpy.types.Object],
-    labels: Sequence[bpy.types.Object],
-    wanted: Sequence[bpy.types.Object],
+    colors: Mapping[bpy.types.Object, bpy.types.Material],
+    hidden: Collection[bpy.types.Object] = (),
     spp: int = LABEL_SPP,
 ) -> Iterator[None]:
-    """Shows rays `wanted` of the labels and nothing else, without a world, then the picture again.
+    """Shows objects in materials that glow, all else of the head in black, then the picture again.
 
-    Coverage is of the pixel's square, of `spp` samples however few the picture has.
+    There is no world to be seen, nor eyewear that has no colour; nor what is `hidden`. No object
+    leaves the scene, so that Cycles need not build it again. Coverage is of the pixel's square, of
+    `spp` samples however few the picture has.
     """
-    scene = portrait.scene
-    cycles = scene.cycles
-    picture = [*picture, *lamps_of(scene)]
-    before = cycles.samples, cycles.pixel_filter_type, scene.world
-
-    def show(objects: Sequence[bpy.types.Object]) -> None:
-        for obj in (*picture, *labels):
-            obj.hide_render = obj not in objects
-        restart(scene)
-
-    cycles.samples, cycles.pixel_filter_type, scene.world = spp, "BOX", None
-    show(wanted)
+    cycles = portrait.scene.cycles
+    eyewear = [obj for obj, _ in portrait.eyewear.values()]
+    before = cycles.samples, cycles.pixel_filter_type
+    worn = {obj: obj.data.materials[0] for obj in colors}
+    cycles.samples, cycles.pixel_filter_type = spp, "BOX"
+    _show_world(portrait.scene, False)
+    for obj in portrait.head.values():
+        obj.pass_index = 0 if obj in colors else shading.DARK
+    for obj in eyewear:
+        # Light that surfaces throw on each other is none of a label.
+        show_to(obj, ("camera", "transmission") if obj in colors else ())
+    for obj in hidden:
+        show_to(obj, ())
+    for obj, color in colors.items():
+        obj.data.materials[0] = color
     try:
         yield
     finally:
-        cycles.samples, cycles.pixel_filter_type, scene.world = before
-        show(picture)
+        cycles.samples, cycles.pixel_filter_type = before
+        _show_world(portrait.scene, True)
+        for obj in portrait.head.values():
+            obj.pass_index = 0
+        for obj in (*eyewear, *hidden):
+            show_to(obj, RAYS)
+        for obj, material in worn.items():
+            obj.data.materials[0] = material
+
+
+def _show_world(scene: bpy.types.Scene, shown: bool) -> None:
+    """Lets rays that end at no surface see the world or nothing. Lights stay as they are."""
+    # Blender tells Cycles of the change by way of the context.
+    with bpy.context.temp_override(scene=scene):
+        visible = scene.world.cycles_visibility
+        visible.camera = visible.transmission = shown

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 
 import bpy
@@ -89,31 +87,20 @@ def _transmittance(built: BuiltScene) -> Float32:
     """(h, w, 3): the share of what is behind that a pixel's lenses let through; 1 elsewhere."""
     portrait, white = built.portrait, shading.emission(_WHITE, (1.0, 1.0, 1.0))
     black = shading.emission("label_dark", (0.0, 0.0, 0.0))
-    shown = dict.fromkeys((*portrait.label_head.values(), *built.label_eyewear.values()), white)
+    shown = dict.fromkeys((*portrait.head.values(), *built.eyewear.values()), white)
     for name, lens in built.lenses.items():
         material = shading.lens(f"through_{name}", lens) if lens.is_glass() else black
         if lens.is_glass():
             shading.show_reflections(material, False)
-        shown[built.label_eyewear[name]] = material
-    with _dressed(shown), labels.labels_shown(built, hide_head=False):
+        shown[built.eyewear[name]] = material
+    where, world = labels.outline(built), portrait.scene.world
+    with labels.flat(portrait, shown):
         portrait.scene.world = _white_world()
-        where = labels.outline(built)
-        seen = trace(portrait.scene, where)["Combined"][..., :3]
+        try:
+            seen = trace(portrait.scene, where)["Combined"][..., :3]
+        finally:
+            portrait.scene.world = world
     return np.where(where[..., None], np.clip(seen, 0.0, 1.0), np.float32(1.0))
-
-
-@contextmanager
-def _dressed(materials: Mapping[bpy.types.Object, bpy.types.Material]) -> Iterator[None]:
-    """Gives objects other materials for a while."""
-    slots = {obj.material_slots[0]: material for obj, material in materials.items()}
-    before = {slot: slot.material for slot in slots}
-    for slot, material in slots.items():
-        slot.material = material
-    try:
-        yield
-    finally:
-        for slot, material in before.items():
-            slot.material = material
 
 
 def _white_world() -> bpy.types.World:

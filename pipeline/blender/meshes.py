@@ -19,29 +19,10 @@ def add_object(
     matrix: FloatArray,
 ) -> bpy.types.Object:
     """A smooth-shaded object of `surface` (mm, our axes) placed by `matrix` (Blender's axes)."""
-    obj = bpy.data.objects.new(name, _mesh(name, surface))
-    obj.data.materials.append(material)
+    obj = bpy.data.objects.new(name, new_mesh(name, surface, material))
     obj.matrix_world = Matrix(matrix.tolist())
     scene.collection.objects.link(obj)
     return obj
-
-
-def add_copy(
-    scene: bpy.types.Scene, name: str, original: bpy.types.Object, material: bpy.types.Material
-) -> bpy.types.Object:
-    """An object of the same mesh with a material of its own."""
-    obj = bpy.data.objects.new(name, original.data)
-    obj.material_slots[0].link = "OBJECT"
-    obj.material_slots[0].material = material
-    obj.matrix_world = original.matrix_world
-    scene.collection.objects.link(obj)
-    return obj
-
-
-def remove_objects(objects: list[bpy.types.Object]) -> None:
-    """Removes objects and whatever nothing else uses then: meshes, materials, textures."""
-    bpy.data.batch_remove(objects)
-    bpy.data.orphans_purge(do_recursive=True)
 
 
 def fill_mesh(mesh: bpy.types.Mesh, vertices: FloatArray, faces: NDArray[np.int64]) -> None:
@@ -58,8 +39,10 @@ def fill_mesh(mesh: bpy.types.Mesh, vertices: FloatArray, faces: NDArray[np.int6
     mesh.update(calc_edges=True)
 
 
-def _mesh(name: str, surface: Surface) -> bpy.types.Mesh:
+def new_mesh(name: str, surface: Surface, material: bpy.types.Material) -> bpy.types.Mesh:
+    """A mesh of `surface` (mm, our axes) with its attributes and texture coordinates."""
     mesh = bpy.data.meshes.new(name)
+    mesh.materials.append(material)
     fill_mesh(mesh, blender_points(surface.vertices), surface.faces)
     for key, values in surface.attributes.items():
         if values.ndim == 1:

@@ -3,13 +3,13 @@
 There is one Blender scene for ever: Cycles drops all it has built when another scene is rendered.
 A portrait is head, camera, light and noise; the samples of a portrait differ in their eyewear.
 Everything of the previous portrait is removed first; only the HDR world stays. Cycles starts anew
-with each portrait, each pair of glasses and each change between picture and labels, because the
-order in which it holds objects, and with it the last bits of some pixels, hangs on what it held
-before; so a sample's pixels do not depend on what a worker rendered before it. In between no object
-comes or goes.
+with each portrait, because the order in which it holds objects, and with it the last bits of some
+pixels, hangs on what it held before; so a sample's pixels do not depend on what a worker rendered
+before it. Until the next portrait no object comes or goes: each part that eyewear can have is an
+object from the start, without a mesh as long as none is worn. So Cycles builds head, hair and light
+once.
 
-Labels are rendered in the same scene: flat-coloured copies of all objects without a world, which
-are hidden while the picture is rendered, and the other way round (`pipeline.blender.labels`).
+Labels are rendered of the same objects in flat colours (`pipeline.blender.labels`).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 from pipeline.blender import people, shading
 from pipeline.blender.device import Machine
 from pipeline.blender.frames import BLENDER_FROM_WORLD, METRES_PER_MM, turned_world
-from pipeline.blender.meshes import add_copy, add_object, remove_objects
+from pipeline.blender.meshes import add_object, new_mesh
 from pipeline.blender.strands import add_strands
-from pipeline.blender.trace import add_screen, keep_apart, restart
+from pipeline.blender.trace import add_screen, keep_apart
 from pipeline.blender.world import KEPT, add_lamps, add_world
 from pipeline.camera import SENSOR_MM, View, face_centre, view_of
 from pipeline.catalog.catalog import Surroundings
 from pipeline.catalog.finishes import is_dark
-from pipeline.geometry import LENS_PARTS, FloatArray, Head, Material, Surface
+from pipeline.geometry import EYEWEAR_PARTS, LENS_PARTS, FloatArray, Head, Material, Surface
 from pipeline.spec import SampleSpec
 
 #: Cycles' filter of the picture, 1.5 px wide; that of labels is another.
@@ -45,22 +45,20 @@ _SCENE = "picture"
 class Portrait:
     """The Blender side of what samples of one portrait share. Objects are keyed by surface.
 
-    objects: names of all that it has. spec: of any of its samples. turn: (4, 4) of everything but
-    the world. view: what the camera sees, in the head's frame.
+    spec: of any of its samples. eyewear: objects of each part of `EYEWEAR_PARTS`, worn or not: what
+    is seen, and its twin (`trace.keep_apart`). view: what the camera sees, in the head's frame.
     """
 
-    objects: frozenset[str]
     spec: SampleSpec
     scene: bpy.types.Scene
     head: Mapping[str, bpy.types.Object]
-    label_head: Mapping[str, bpy.types.Object]
-    turn: FloatArray
+    eyewear: Mapping[str, tuple[bpy.types.Object, bpy.types.Object]]
     view: View
 
 
 @dataclass(frozen=True, eq=False)
 class BuiltScene:
-    """The Blender side of a sample: a portrait and the eyewear it wears, keyed by part.
+    """The Blender side of a sample: a portrait and the parts of the eyewear that it wears.
 
     lenses: materials of the lenses; dark_lenses: those of them that hide what is behind.
     eyewear_points: (n, 3) mm in the head's frame; eyewear_triangles: (t, 3) int64 into them.
@@ -68,7 +66,6 @@ class BuiltScene:
 
     portrait: Portrait
     eyewear: Mapping[str, bpy.types.Object]
-    label_eyewear: Mapping[str, bpy.types.Object]
     dark_lenses: frozenset[str]
     lenses: Mapping[str, Material]
     eyewear_points: FloatArray
@@ -86,7 +83,6 @@ def build_portrait(
     _add_camera(scene, view, turn)
     scene.world = add_world(spec, around, scene.camera)
     add_lamps(scene, spec.light, face_centre(head.anchors), turn)
-    shading.emission("label_black", (0.0, 0.0, 0.0))
     objects = {
         name: add_object(scene, name, surface, people.material(name, surface, head), turn)
         for name, surface in head.surfaces.items()
@@ -95,17 +91,11 @@ def build_portrait(
         f"hair_{name}": add_strands(scene, f"hair_{name}", strands, turn)
         for name, strands in head.hair.items()
     }
-    label_head = _labels(scene, objects)
+    for obj in objects.values():
+        shading.let_darken(obj.data.materials[0])
+    eyewear = {name: _nothing(scene, name, turn) for name in EYEWEAR_PARTS}
     add_screen(scene)
-    return Portrait(
-        objects=frozenset(scene.objects.keys()),
-        spec=spec,
-        scene=scene,
-        head=objects,
-        label_head=label_head,
-        turn=turn,
-        view=view,
-    )
+    return Portrait(spec=spec, scene=scene, head=objects, eyewear=eyewear, view=view)
 
 
 def wear(portrait: Portrait, parts: Mapping[str, Surface]) -> BuiltScene:
@@ -113,24 +103,22 @@ def wear(portrait: Portrait, parts: Mapping[str, Surface]) -> BuiltScene:
 
     parts: eyewear as worn, in the head's frame (mm).
     """
-    scene = portrait.scene
     caustics = portrait.spec.render.caustics
-    remove_objects([obj for obj in scene.objects if obj.name not in portrait.objects])
-    restart(scene)
-    objects = {
-        name: add_object(
-            scene, name, surface, _eyewear_material(name, surface, caustics), portrait.turn
+    for name, pair in portrait.eyewear.items():
+        mesh = (
+            new_mesh(name, parts[name], _eyewear_material(name, parts[name], caustics))
+            if name in parts
+            else bpy.data.meshes.new(name)
         )
-        for name, surface in parts.items()
-    }
-    for obj in objects.values():
-        keep_apart(scene, obj)
+        for obj in pair:
+            obj.data = mesh
+    # Meshes, materials and textures of what was worn before.
+    bpy.data.orphans_purge(do_recursive=True)
     lenses = {name: parts[name].material or Material() for name in LENS_PARTS if name in parts}
     starts = np.cumsum([0, *(len(surface.vertices) for surface in parts.values())])[:-1]
     return BuiltScene(
         portrait=portrait,
-        eyewear=objects,
-        label_eyewear=_labels(scene, objects),
+        eyewear={name: portrait.eyewear[name][0] for name in parts},
         dark_lenses=frozenset(name for name, material in lenses.items() if is_dark(material)),
         lenses=lenses,
         eyewear_points=np.concatenate([surface.vertices for surface in parts.values()]),
@@ -143,15 +131,14 @@ def wear(portrait: Portrait, parts: Mapping[str, Surface]) -> BuiltScene:
     )
 
 
-def _labels(
-    scene: bpy.types.Scene, objects: Mapping[str, bpy.types.Object]
-) -> dict[str, bpy.types.Object]:
-    """Black copies, hidden until they are wanted."""
-    black = bpy.data.materials["label_black"]
-    copies = {name: add_copy(scene, f"{name}_label", obj, black) for name, obj in objects.items()}
-    for copy in copies.values():
-        copy.hide_render = copy.hide_viewport = True
-    return copies
+def _nothing(
+    scene: bpy.types.Scene, name: str, matrix: FloatArray
+) -> tuple[bpy.types.Object, bpy.types.Object]:
+    """An object without a mesh to speak of, placed by `matrix`, and its twin."""
+    obj = bpy.data.objects.new(name, bpy.data.meshes.new(name))
+    obj.matrix_world = Matrix(matrix.tolist())
+    scene.collection.objects.link(obj)
+    return obj, keep_apart(scene, obj)
 
 
 def save_blend(built: BuiltScene, path: Path) -> None:
@@ -193,7 +180,8 @@ def _scene(spec: SampleSpec, machine: Machine) -> bpy.types.Scene:
     if scene is None:
         scene = bpy.data.scenes.new(_SCENE)
     render, cycles = scene.render, scene.cycles
-    restart(scene)
+    # Setting it, even to what it is, lets Cycles drop all that it has built.
+    render.engine = "CYCLES"
     render.resolution_x = render.resolution_y = spec.render.size
     render.resolution_percentage = 100
     render.pixel_aspect_x = render.pixel_aspect_y = 1.0

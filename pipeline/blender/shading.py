@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from pipeline.geometry import RGB, Material
 
+#: See `let_darken`.
+DARK = 1
+
 
 class Shader:
     """Builds the node tree of one new material, in place of one of the same name."""
@@ -78,6 +81,19 @@ class Shader:
         """Connects the shader socket to the output and hands out the material."""
         self.node("ShaderNodeOutputMaterial", {"Surface": surface})
         return self.material
+
+
+def let_darken(material: bpy.types.Material) -> None:
+    """Lets objects of a material be black in any light: those whose `pass_index` is `DARK`."""
+    tree = material.node_tree
+    output = next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL")
+    mix = tree.nodes.new("ShaderNodeMixShader")
+    index = tree.nodes.new("ShaderNodeObjectInfo").outputs["Object Index"]
+    # The second shader stays empty, and Cycles works out neither where it is not mixed in.
+    sources = (index, output.inputs["Surface"].links[0].from_socket)
+    for source, socket in zip(sources, mix.inputs, strict=False):
+        tree.links.new(source, socket)
+    tree.links.new(mix.outputs[0], output.inputs["Surface"])
 
 
 def emission(name: str, color: RGB) -> bpy.types.Material:

@@ -90,11 +90,6 @@ def show_to(obj: bpy.types.Object, rays: Collection[str]) -> None:
         setattr(obj, f"visible_{ray}", ray in (rays or _NO_RAYS))
 
 
-def restart(scene: bpy.types.Scene) -> None:
-    """Lets Cycles build the scene anew at the next call, whatever it had built before."""
-    scene.render.engine = "CYCLES"
-
-
 def add_screen(scene: bpy.types.Scene) -> None:
     """Adds the screen, down; a scene that is traced needs one."""
     name = _screen_name(scene)
@@ -107,17 +102,19 @@ def add_screen(scene: bpy.types.Scene) -> None:
     keep_apart(scene, screen)
 
 
-def keep_apart(scene: bpy.types.Scene, obj: bpy.types.Object) -> None:
+def keep_apart(scene: bpy.types.Scene, obj: bpy.types.Object) -> bpy.types.Object:
     """Has Cycles make a tree of its own of an object's mesh, as of any that two objects share.
 
     In the tree of all others it would change the order in which surfaces are met, and with it the
-    pixels of paths that meet two at the same distance. The second object can be met by no ray.
+    pixels of paths that meet two at the same distance. The second object, which this returns, can
+    be met by no ray.
     """
     twin = bpy.data.objects.new(f"{obj.name}_twin", obj.data)
     twin.matrix_world = obj.matrix_world
     twin.hide_viewport = True
     show_to(twin, ())
     scene.collection.objects.link(twin)
+    return twin
 
 
 def _like(mask: Mask, image: Float32) -> Mask:

@@ -53,21 +53,18 @@ def parsing_face(portrait: Portrait, head: Head) -> UInt8:
     size = portrait.spec.render.size
     _paint(portrait, head)
     everything = np.ones((size, size), bool)
-    counts = _counts(portrait, [], [], {}, everything)
+    counts = _counts(portrait, {}, everything)
     return counts.argmax(axis=0).astype(np.uint8)
 
 
 def parsing_all(built: BuiltScene, face: UInt8, coverage: Coverage) -> UInt8:
     """(h, w): classes of a sample; `face`: those of its portrait."""
-    eyewear = {}
-    for name in built.label_eyewear:
+    worn: dict[bpy.types.Object, float | None] = {}
+    for name, obj in built.eyewear.items():
         clear = name in built.lenses and name not in built.dark_lenses
-        eyewear[name] = built.lenses[name].ior if clear else None
+        worn[obj] = built.lenses[name].ior if clear else None
     where = outline(built)
-    counts = _counts(
-        built.portrait, list(built.eyewear.values()), list(built.label_eyewear.values()),
-        {built.label_eyewear[name]: ior for name, ior in eyewear.items()}, where,
-    )  # fmt: skip
+    counts = _counts(built.portrait, worn, where)
     seen = np.where(where, counts.argmax(axis=0), face).astype(np.uint8)
     glasses = (coverage.full >= 0.5) & ~np.isin(seen, OVER_GLASSES)
     return np.where(glasses, NUMBER["eye_g"], seen).astype(np.uint8)
@@ -77,15 +74,13 @@ def depth_and_normal(built: BuiltScene) -> dict[str, NDArray[np.uint16]]:
     """`depth` (h, w) and `normal` (h, w, 3) of a sample."""
     portrait, scene = built.portrait, built.portrait.scene
     size = portrait.spec.render.size
-    opaque = [
-        obj
-        for name, obj in built.label_eyewear.items()
+    black = shading.emission("label_black", (0.0, 0.0, 0.0))
+    opaque = {
+        obj: black
+        for name, obj in built.eyewear.items()
         if name not in built.lenses or name in built.dark_lenses
-    ]
-    picture = [*portrait.head.values(), *built.eyewear.values()]
-    labels = [*portrait.label_head.values(), *built.label_eyewear.values()]
-    shown = [*portrait.label_head.values(), *opaque]
-    with flat(portrait, picture, labels, shown, spp=1), _pinhole_passes(scene):
+    }
+    with flat(portrait, opaque, spp=1), _pinhole_passes(scene):
         passes = trace(scene, np.ones((size, size), bool))
     # Versions of Blender differ in the name of its one channel.
     ahead = next(image for name, image in passes.items() if name.startswith("Depth"))
@@ -142,37 +137,23 @@ def _codes(number: int) -> FloatArray:
 
 
 def _counts(
-    portrait: Portrait,
-    eyewear: list[bpy.types.Object],
-    label_eyewear: list[bpy.types.Object],
-    worn: Mapping[bpy.types.Object, float | None],
-    where: Mask,
+    portrait: Portrait, worn: Mapping[bpy.types.Object, float | None], where: Mask
 ) -> Float32:
-    """(19, h, w) samples of each class. worn: labels of eyewear to index, None if not clear."""
-    picture = [*portrait.head.values(), *eyewear]
-    labels = [*portrait.label_head.values(), *label_eyewear]
+    """(19, h, w) samples of each class. worn: parts of eyewear to index, None if not clear."""
     counts = np.zeros((len(CLASSES), *where.shape), np.float32)
-    before = {obj: obj.material_slots[0].material for obj in labels}
-    shown = [*portrait.label_head.values(), *worn]
-    try:
-        for half in (0, 1):
-            painted = shading.painted(f"label_classes_{half}", _ATTRIBUTE.format(half))
-            red, green, blue = (float(value) for value in _codes(NUMBER["eye_g"])[half])
-            opaque = shading.emission(f"label_worn_{half}", (red, green, blue))
-            for obj in portrait.label_head.values():
-                obj.material_slots[0].material = painted
-            kinds = {ior: _clear(ior) for ior in worn.values() if ior is not None}
-            for obj, ior in worn.items():
-                obj.material_slots[0].material = opaque if ior is None else kinds[ior]
-            with flat(portrait, picture, labels, shown, spp=_SPP):
-                seen = trace(portrait.scene, where)["Combined"][..., :3]
-            left = np.rint(seen.astype(np.float64) * _SPP)
-            for place in range(_AT_ONCE):
-                digit = left[..., place // 3] // _BASE ** (place % 3) % _BASE
-                counts[1 + half * _AT_ONCE + place] = digit
-    finally:
-        for obj, material in before.items():
-            obj.material_slots[0].material = material
+    kinds = {ior: _clear(ior) for ior in worn.values() if ior is not None}
+    for half in (0, 1):
+        painted = shading.painted(f"label_classes_{half}", _ATTRIBUTE.format(half))
+        red, green, blue = (float(value) for value in _codes(NUMBER["eye_g"])[half])
+        opaque = shading.emission(f"label_worn_{half}", (red, green, blue))
+        colors = dict.fromkeys(portrait.head.values(), painted)
+        colors |= {obj: opaque if ior is None else kinds[ior] for obj, ior in worn.items()}
+        with flat(portrait, colors, spp=_SPP):
+            seen = trace(portrait.scene, where)["Combined"][..., :3]
+        left = np.rint(seen.astype(np.float64) * _SPP)
+        for place in range(_AT_ONCE):
+            digit = left[..., place // 3] // _BASE ** (place % 3) % _BASE
+            counts[1 + half * _AT_ONCE + place] = digit
     counts[0] = _SPP - counts.sum(axis=0)
     return counts
 

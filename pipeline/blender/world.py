@@ -95,11 +95,6 @@ def add_lamps(
         scene.collection.objects.link(obj)
 
 
-def lamps_of(scene: bpy.types.Scene) -> list[bpy.types.Object]:
-    """The lamps of a scene."""
-    return [obj for obj in scene.objects if obj.type == "LIGHT"]
-
-
 def _sides_m(lamp: LampSpec, distance_mm: float) -> tuple[float, float]:
     wide, high = (
         float(2 * distance_mm * np.tan(np.deg2rad(angle) / 2) * METRES_PER_MM)
