@@ -90,7 +90,11 @@ class View:
     def blur_px(self, points: FloatArray, size: int) -> FloatArray:
         """(n,) radius in px of the disc that a point (n, 3) is seen as, from 1 mm before the lens
         on; at most the picture's width."""
-        ahead = np.maximum(self.ahead_mm(points), 1.0)
+        return self.blur_at_px(self.ahead_mm(points), size)
+
+    def blur_at_px(self, ahead_mm: FloatArray, size: int) -> FloatArray:
+        """`blur_px` of points so far ahead."""
+        ahead = np.maximum(ahead_mm, 1.0)
         focal_px = self.focal_mm / SENSOR_MM * size
         blur = 0.5 * self.aperture_mm * focal_px * np.abs(1.0 / ahead - 1.0 / self.focus_mm)
         return np.minimum(blur, float(size))

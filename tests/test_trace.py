@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.blender import scene, trace
 from pipeline.blender.device import Machine
-from pipeline.pixels import Box, bounding_box, boxes_around
+from pipeline.pixels import Box, bounding_box, boxes_around, dilated
 
 MASKS = st.integers(0, 2**30).map(
     lambda seed: np.random.default_rng(seed).random((24, 24)) < (seed % 97) / 400
@@ -47,7 +47,7 @@ def test_two_far_corners_are_two_boxes_if_a_call_is_cheap():
     ("kind", "changes"),
     [
         ("speckles", {}), ("ring", {}), ("corner", {}),
-        # The screen in the plane in focus, within the head; and an aligned crop.
+        # An open lens, whose rays spread before what is in focus; and an aligned crop.
         ("speckles", {"f_number": 1.4}), ("ring", {"f_number": 1.4, "align": "ffhq"}),
     ],
 )  # fmt: skip
@@ -74,3 +74,22 @@ def test_pixels_traced_alone_are_those_of_the_whole_picture(kind, changes, worn_
         assert not part[name][~wanted].any(), name
     again = trace.trace(portrait.scene, np.ones((64, 64), bool))
     assert np.array_equal(again["Combined"], whole["Combined"])
+
+
+@pytest.mark.parametrize(("f_number", "least"), [(None, 1.0), (2.0, 0.95)])
+def test_the_screen_stops_rays_of_what_is_not_wanted(f_number, least, worn_spec, catalog):
+    spec = worn_spec("round")
+    camera = spec.camera.model_copy(update={"f_number": f_number})
+    spec = spec.model_copy(update={"camera": camera})
+    portrait = scene.build_portrait(
+        spec, catalog.head(spec.head), catalog.around(spec), Machine(2, "CPU")
+    )
+    wanted = np.zeros((64, 64), bool)
+    wanted[30:34, 30:34] = True
+    trace._raise_screen(portrait.scene, wanted, [Box(0, 0, 64, 64)])
+    seen = trace._render_passes(portrait.scene)["Combined"][..., :3]
+    beyond = ~dilated(wanted, 3)
+    # Nothing stands outside the box, where rays of its rim may stray.
+    beyond[[0, -1]] = beyond[:, [0, -1]] = False
+    assert (seen[beyond] == 0).all(axis=-1).mean() >= least
+    assert (seen[wanted] > 0).all()

@@ -25,7 +25,8 @@ LABEL_SPP = 64
 _HIGH = 256.0
 #: Outlines are drawn on a grid finer than the pixels, by up to so much and of about this width.
 _FINEST, _GRID = 4, 1024
-#: The picture's filter reaches 0.25 px, at most one cell, beyond a pixel; drawing errs by another.
+#: The picture's filter reaches 0.25 px, at most one cell, beyond a pixel, but for a thin tail;
+#: drawing errs by another.
 _REACH_CELLS = 2
 #: Triangles of so many cells or less are drawn by points a cell apart, larger ones are filled.
 _SMALL_CELLS = 6

@@ -28,7 +28,7 @@ from pipeline.blender.device import Machine
 from pipeline.blender.frames import BLENDER_FROM_WORLD, METRES_PER_MM, turned_world
 from pipeline.blender.meshes import add_object, new_mesh
 from pipeline.blender.strands import add_strands
-from pipeline.blender.trace import add_screen, keep_apart
+from pipeline.blender.trace import NEAREST_SCREEN_MM, add_screen, keep_apart
 from pipeline.blender.world import KEPT, add_lamps, add_world
 from pipeline.camera import SENSOR_MM, View, face_centre, view_of
 from pipeline.catalog.catalog import Surroundings
@@ -94,8 +94,18 @@ def build_portrait(
     for obj in objects.values():
         shading.let_darken(obj.data.materials[0])
     eyewear = {name: _nothing(scene, name, turn) for name in EYEWEAR_PARTS}
-    add_screen(scene)
+    ahead = _screen_ahead_mm(view, head)
+    add_screen(scene, ahead, float(view.blur_at_px(np.array(ahead), 1)))
     return Portrait(spec=spec, scene=scene, head=objects, eyewear=eyewear, view=view)
+
+
+def _screen_ahead_mm(view: View, head: Head) -> float:
+    """How far before the camera the screen is to stand; see `trace`."""
+    if not view.aperture_mm:
+        return NEAREST_SCREEN_MM
+    skin = head.surfaces["skin"].vertices
+    ahead = view.ahead_mm(skin[view.in_front(skin)])
+    return float(np.clip(ahead.min(initial=view.focus_mm), NEAREST_SCREEN_MM, view.focus_mm))
 
 
 def wear(portrait: Portrait, parts: Mapping[str, Surface]) -> BuiltScene:

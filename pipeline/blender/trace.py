@@ -7,12 +7,13 @@ Cycles' random numbers depend on pixel and sample only, so the pixels in the hol
 picture traced in full, to the last bit (`tests/test_trace.py`).
 
 Rays of one pixel through an open lens spread before and behind the plane in focus and meet in it.
-There the screen stands then, in the middle of the scene: its holes are as small, and no ray of a
-pixel that is wanted is stopped. What stands before it is traced in vain.
+The screen stands right before the skin then, where they have nearly met, and its holes are wider by
+as much as they are still apart.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ import OpenEXR
 from numpy.typing import NDArray
 
 from pipeline.blender import shading
+from pipeline.blender.frames import METRES_PER_MM
 from pipeline.blender.meshes import fill_mesh
 from pipeline.camera import SENSOR_MM
 from pipeline.pixels import Box, Float32, Mask, boxes_around, dilated
@@ -32,11 +34,11 @@ RAYS = ("camera", "diffuse", "glossy", "transmission", "volume_scatter", "shadow
 _NO_RAYS = ("volume_scatter",)
 #: What every caller may ask for, also where no pixel is traced.
 _PASSES = ("Combined", "Denoising Albedo", "Denoising Normal")
-#: The filter reaches 0.75 px from a pixel's centre, so rays through a hole's rim pixel stray into
-#: the next one: holes are wider than the pixels wanted by this much.
+#: The filter's window is twice as wide as Blender says, 3 px for 1.5, so few but some rays stray
+#: into the next pixel: holes are wider than the pixels wanted by this much.
 _FILTER_REACH_PX = 1
 #: A pinhole's screen stands behind the near clipping plane (0.01 m), before everything else.
-_SCREEN_DISTANCE_M = 0.011
+NEAREST_SCREEN_MM = 11.0
 #: A call of the renderer takes as long as so many camera rays that end at the screen (measured:
 #: 10 ms a call, 0.25 us a ray on two cores).
 _RAYS_A_CALL = 40_000
@@ -90,13 +92,18 @@ def show_to(obj: bpy.types.Object, rays: Collection[str]) -> None:
         setattr(obj, f"visible_{ray}", ray in (rays or _NO_RAYS))
 
 
-def add_screen(scene: bpy.types.Scene) -> None:
-    """Adds the screen, down; a scene that is traced needs one."""
+def add_screen(scene: bpy.types.Scene, ahead_mm: float, blur: float) -> None:
+    """Adds the screen, down; a scene that is traced needs one.
+
+    ahead_mm: where it stands. blur: how far rays of a pixel are apart there, as a share of the
+    picture's width.
+    """
     name = _screen_name(scene)
     screen = bpy.data.objects.new(name, bpy.data.meshes.new(name))
     screen.data.materials.append(shading.emission(name, (0.0, 0.0, 0.0)))
     screen.hide_viewport = True
-    fill_mesh(screen.data, *_strips(np.ones((1, 1), bool), scene.camera.data))
+    screen["ahead_m"], screen["blur"] = ahead_mm * METRES_PER_MM, blur
+    fill_mesh(screen.data, *_strips(np.ones((1, 1), bool), scene.camera.data, screen["ahead_m"]))
     show_to(screen, ())
     scene.collection.objects.link(screen)
     keep_apart(scene, screen)
@@ -123,23 +130,25 @@ def _like(mask: Mask, image: Float32) -> Mask:
 
 def _raise_screen(scene: bpy.types.Scene, wanted: Mask, boxes: list[Box]) -> None:
     """Puts the screen over what is in the boxes but not wanted."""
-    holes = dilated(wanted, _FILTER_REACH_PX)
+    screen = scene.objects[_screen_name(scene)]
+    holes = dilated(wanted, _FILTER_REACH_PX + math.ceil(screen["blur"] * len(wanted)))
     covered = np.zeros_like(wanted)
     for box in boxes:
-        # Rays of a box's rim pixels leave it by the filter's reach: nothing is to stop them there.
+        # Rays of a box's rim pixels leave it by as much: nothing is to stop them there.
         covered[box.slices()] = ~holes[box.slices()]
-    screen = scene.objects[_screen_name(scene)]
     show_to(screen, ("camera",) if covered.any() else ())
     if covered.any():
         screen.matrix_world = scene.camera.matrix_world
-        fill_mesh(screen.data, *_strips(covered, scene.camera.data))
+        fill_mesh(screen.data, *_strips(covered, scene.camera.data, screen["ahead_m"]))
 
 
 def _screen_name(scene: bpy.types.Scene) -> str:
     return f"{scene.name}_screen"
 
 
-def _strips(covered: Mask, camera: bpy.types.Camera) -> tuple[NDArray, NDArray]:
+def _strips(
+    covered: Mask, camera: bpy.types.Camera, distance: float
+) -> tuple[NDArray, NDArray]:
     """(4n, 3) metres in the camera's frame, (n, 4): a quad for each run of covered pixels."""
     size = covered.shape[0]
     edges = np.diff(np.pad(covered.astype(np.int8), ((0, 0), (1, 1))), axis=1)
@@ -147,7 +156,6 @@ def _strips(covered: Mask, camera: bpy.types.Camera) -> tuple[NDArray, NDArray]:
     right = np.nonzero(edges == -1)[1]
     u = np.stack([left, right, right, left], axis=1)
     v = np.stack([row + 1, row + 1, row, row], axis=1)
-    distance = camera.dof.focus_distance if camera.dof.use_dof else _SCREEN_DISTANCE_M
     width = distance * SENSOR_MM / camera.lens
     corners = np.empty((len(row), 4, 3))
     corners[..., 0] = (u / size - 0.5 + camera.shift_x) * width
