@@ -49,14 +49,21 @@ class Solid:
         aimed[tuple(((aim - origin) / cell).astype(int).T)] = 1
         counts = np.pad(aimed.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
         faces = np.asarray(self._mesh.faces)
-        cells = np.floor((seen - origin) / cell).clip(-1, _AIM_CELLS + 1).astype(np.int32)[faces]
-        (left, top), (right, bottom) = (cells.min(axis=1).clip(0).T, cells.max(axis=1).T)
+        cells = np.floor((seen - origin) / cell).clip(-1, _AIM_CELLS + 1).astype(np.int32)
+        # Corner by corner, since numpy takes long over rows of three.
+        a, b, c = faces.T
+        (left, top), (right, bottom) = (
+            [least(least(side[a], side[b]), side[c]) for side in np.ascontiguousarray(cells.T)]
+            for least in (np.minimum, np.maximum)
+        )
+        left, top = left.clip(0), top.clip(0)
         right, bottom = (np.minimum(end + 1, _AIM_CELLS + 1) for end in (right, bottom))
         left, top = np.minimum(left, right), np.minimum(top, bottom)
         inside = (
             counts[right, bottom] - counts[left, bottom] - counts[right, top] + counts[left, top]
         )
-        chosen = (inside > 0) | (depth[faces] < 1e-3).any(axis=1)
+        behind = depth < 1e-3
+        chosen = (inside > 0) | behind[a] | behind[b] | behind[c]
         if not chosen.any():
             return None
         corners = self._corners[chosen].reshape(-1, 3)

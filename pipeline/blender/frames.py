@@ -25,7 +25,8 @@ BLENDER_FROM_WORLD = np.array(
 
 def blender_points(points_mm: FloatArray) -> FloatArray:
     """(n, 3) points in Blender's metres and axes of (n, 3) points in mm."""
-    return points_mm @ BLENDER_FROM_WORLD[:3, :3].T
+    x, y, z = points_mm.T * METRES_PER_MM
+    return np.stack([x, -z, y], axis=1)
 
 
 def turned_world(rotation_deg: float) -> FloatArray:
