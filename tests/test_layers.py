@@ -142,6 +142,27 @@ def test_eyewear_and_screen_share_no_tree_with_the_portrait(worn_spec, catalog):
             assert not twin.visible_shadow
 
 
+def test_cycles_keeps_what_it_built_of_a_portrait(worn_spec, catalog, monkeypatch):
+    """It drops objects that are hidden or removed, and builds meshes and hair anew that are given
+    other materials: none of that befalls a head, between pairs of glasses nor for their labels."""
+    portrait, parts = seat(worn_spec("square"), catalog)
+    face = layers.render_face(portrait)
+    found = []
+
+    def look(*arguments):
+        objects = [obj for obj in portrait.scene.objects if not obj.hide_render]
+        heads = [(obj.data.name, obj.data.materials[0].name) for obj in portrait.head.values()]
+        found.append((sorted(obj.name for obj in objects), heads))
+        return trace.trace(*arguments)
+
+    monkeypatch.setattr(labels, "trace", look)
+    monkeypatch.setattr(layers, "trace", look)
+    for worn in (parts, {name: part for name, part in parts.items() if name != "pads"}):
+        layers.render(scene.wear(portrait, worn), face)
+    assert len(found) >= 10
+    assert all(state == found[0] for state in found)
+
+
 def test_a_portrait_wears_one_pair_after_another_as_if_alone(worn_spec, catalog):
     spec = worn_spec("square")
     others = catalog.glasses["round"]

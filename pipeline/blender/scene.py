@@ -39,6 +39,8 @@ from pipeline.spec import SampleSpec
 #: Cycles' filter of the picture, 1.5 px wide; that of labels is another.
 PIXEL_FILTER = "BLACKMAN_HARRIS"
 _SCENE = "picture"
+#: Skin that glasses stand before lies within this of their bridge: eyes, nose and upper cheeks.
+_GLASSES_REACH_MM = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +102,14 @@ def build_portrait(
 
 
 def _screen_ahead_mm(view: View, head: Head) -> float:
-    """How far before the camera the screen is to stand; see `trace`."""
+    """How far before the camera the screen is to stand: right before what glasses are before."""
     if not view.aperture_mm:
         return NEAREST_SCREEN_MM
-    skin = head.surfaces["skin"].vertices
-    ahead = view.ahead_mm(skin[view.in_front(skin)])
-    return float(np.clip(ahead.min(initial=view.focus_mm), NEAREST_SCREEN_MM, view.focus_mm))
+    parts = [s.vertices for name, s in head.surfaces.items() if name.startswith("skin")]
+    skin, nose = np.concatenate(parts), head.anchors.as_array()[2:].mean(axis=0)
+    around = np.linalg.norm(skin - nose, axis=1) < _GLASSES_REACH_MM
+    ahead = view.ahead_mm(skin[around] if around.any() else nose[None])
+    return float(np.clip(ahead.min(), NEAREST_SCREEN_MM, view.focus_mm))
 
 
 def wear(portrait: Portrait, parts: Mapping[str, Surface]) -> BuiltScene:

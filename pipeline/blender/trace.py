@@ -37,6 +37,8 @@ _PASSES = ("Combined", "Denoising Albedo", "Denoising Normal")
 #: The filter's window is twice as wide as Blender says, 3 px for 1.5, so few but some rays stray
 #: into the next pixel: holes are wider than the pixels wanted by this much.
 _FILTER_REACH_PX = 1
+#: Holes are cut out of cells, so many to a pixel's side.
+_CELLS = 2
 #: A pinhole's screen stands behind the near clipping plane (0.01 m), before everything else.
 NEAREST_SCREEN_MM = 11.0
 #: A call of the renderer takes as long as so many camera rays that end at the screen (measured:
@@ -131,15 +133,21 @@ def _like(mask: Mask, image: Float32) -> Mask:
 def _raise_screen(scene: bpy.types.Scene, wanted: Mask, boxes: list[Box]) -> None:
     """Puts the screen over what is in the boxes but not wanted."""
     screen = scene.objects[_screen_name(scene)]
-    holes = dilated(wanted, _FILTER_REACH_PX + math.ceil(screen["blur"] * len(wanted)))
-    covered = np.zeros_like(wanted)
+    reach_px = _FILTER_REACH_PX + screen["blur"] * len(wanted)
+    inside = np.zeros_like(wanted)
     for box in boxes:
         # Rays of a box's rim pixels leave it by as much: nothing is to stop them there.
-        covered[box.slices()] = ~holes[box.slices()]
+        inside[box.slices()] = True
+    covered = _cells(inside) & ~dilated(_cells(wanted), math.ceil(reach_px * _CELLS))
     show_to(screen, ("camera",) if covered.any() else ())
     if covered.any():
         screen.matrix_world = scene.camera.matrix_world
         fill_mesh(screen.data, *_strips(covered, scene.camera.data, screen["ahead_m"]))
+
+
+def _cells(mask: Mask) -> Mask:
+    """(h, w) as cells."""
+    return mask.repeat(_CELLS, axis=0).repeat(_CELLS, axis=1)
 
 
 def _screen_name(scene: bpy.types.Scene) -> str:
@@ -149,7 +157,7 @@ def _screen_name(scene: bpy.types.Scene) -> str:
 def _strips(
     covered: Mask, camera: bpy.types.Camera, distance: float
 ) -> tuple[NDArray, NDArray]:
-    """(4n, 3) metres in the camera's frame, (n, 4): a quad for each run of covered pixels."""
+    """(4n, 3) metres in the camera's frame, (n, 4): a quad for each run of covered cells."""
     size = covered.shape[0]
     edges = np.diff(np.pad(covered.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     row, left = np.nonzero(edges == 1)
