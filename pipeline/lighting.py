@@ -137,5 +137,3 @@ def _draw_kind(
     shadow = pick_name(recipe.shadow.shares(), place)
     able_kinds = {k: w for k, w in recipe.kinds.items() if shadow in CAN_GIVE[k]}
     return pick_name(able_kinds, rng.random()), shadow
-
-

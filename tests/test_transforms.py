@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.blender.frames import BLENDER_FROM_WORLD, blender_points
 from pipeline.transforms import (
     apply,
     compose,
@@ -57,3 +58,9 @@ def test_random_motions_are_rigid_and_undone_by_their_inverse() -> None:
 def test_an_axis_without_length_is_refused() -> None:
     with pytest.raises(ValueError, match="no length"):
         rotation_about((0, 0, 0), 10)
+
+
+def test_points_go_to_blender_as_the_matrix_says():
+    points = np.random.default_rng(0).normal(0.0, 80.0, (50, 3))
+    assert np.allclose(blender_points(points), apply(BLENDER_FROM_WORLD, points), atol=1e-15)
+    assert np.allclose(blender_points(np.array([[1.0, 2.0, 3.0]])), [[0.001, -0.003, 0.002]])

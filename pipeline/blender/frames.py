@@ -25,6 +25,7 @@ BLENDER_FROM_WORLD = np.array(
 
 def blender_points(points_mm: FloatArray) -> FloatArray:
     """(n, 3) points in Blender's metres and axes of (n, 3) points in mm."""
+    # What the matrix says, without the many small products that numpy takes long over.
     x, y, z = points_mm.T * METRES_PER_MM
     return np.stack([x, -z, y], axis=1)
 

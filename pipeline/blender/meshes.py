@@ -12,14 +12,10 @@ from pipeline.geometry import FloatArray, Surface
 
 
 def add_object(
-    scene: bpy.types.Scene,
-    name: str,
-    surface: Surface,
-    material: bpy.types.Material,
-    matrix: FloatArray,
+    scene: bpy.types.Scene, name: str, mesh: bpy.types.Mesh, matrix: FloatArray
 ) -> bpy.types.Object:
-    """A smooth-shaded object of `surface` (mm, our axes) placed by `matrix` (Blender's axes)."""
-    obj = bpy.data.objects.new(name, new_mesh(name, surface, material))
+    """An object of a mesh, placed by `matrix` (Blender's axes)."""
+    obj = bpy.data.objects.new(name, mesh)
     obj.matrix_world = Matrix(matrix.tolist())
     scene.collection.objects.link(obj)
     return obj
@@ -40,7 +36,7 @@ def fill_mesh(mesh: bpy.types.Mesh, vertices: FloatArray, faces: NDArray[np.int6
 
 
 def new_mesh(name: str, surface: Surface, material: bpy.types.Material) -> bpy.types.Mesh:
-    """A mesh of `surface` (mm, our axes) with its attributes and texture coordinates."""
+    """A smooth mesh of `surface` (mm, our axes) with its attributes and texture coordinates."""
     mesh = bpy.data.meshes.new(name)
     mesh.materials.append(material)
     fill_mesh(mesh, blender_points(surface.vertices), surface.faces)

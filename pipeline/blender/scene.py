@@ -6,8 +6,7 @@ Everything of the previous portrait is removed first; only the HDR world stays. 
 with each portrait, because the order in which it holds objects, and with it the last bits of some
 pixels, hangs on what it held before; so a sample's pixels do not depend on what a worker rendered
 before it. Until the next portrait no object comes or goes: each part that eyewear can have is an
-object from the start, without a mesh as long as none is worn. So Cycles builds head, hair and light
-once.
+object from the start, without a mesh as long as none is worn. So Cycles builds head and hair once.
 
 Labels are rendered of the same objects in flat colours (`pipeline.blender.labels`).
 """
@@ -86,7 +85,9 @@ def build_portrait(
     scene.world = add_world(spec, around, scene.camera)
     add_lamps(scene, spec.light, face_centre(head.anchors), turn)
     objects = {
-        name: add_object(scene, name, surface, people.material(name, surface, head), turn)
+        name: add_object(
+            scene, name, new_mesh(name, surface, people.material(name, surface, head)), turn
+        )
         for name, surface in head.surfaces.items()
     }
     objects |= {
@@ -149,9 +150,7 @@ def _nothing(
     scene: bpy.types.Scene, name: str, matrix: FloatArray
 ) -> tuple[bpy.types.Object, bpy.types.Object]:
     """An object without a mesh to speak of, placed by `matrix`, and its twin."""
-    obj = bpy.data.objects.new(name, bpy.data.meshes.new(name))
-    obj.matrix_world = Matrix(matrix.tolist())
-    scene.collection.objects.link(obj)
+    obj = add_object(scene, name, bpy.data.meshes.new(name), matrix)
     return obj, keep_apart(scene, obj)
 
 

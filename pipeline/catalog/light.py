@@ -110,7 +110,6 @@ def read_hdr(path: Path) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=16)
-@lru_cache(maxsize=8)
 def light_map(path: Path) -> NDArray[np.float32]:
     """The world of a file as it lights: `read_hdr`, averaged to at most `LIGHT_MAP_PX` in width."""
     world = read_hdr(path)
