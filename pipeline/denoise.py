@@ -102,7 +102,7 @@ def denoised_layers(rendering: Rendering, denoiser: Denoiser) -> dict[str, Float
     face = denoiser.denoise(noisy["face"], guides["face"])
     tied = differing(noisy["shadow"], noisy["face"])
     shadow = denoiser.replace(face, noisy["shadow"], guides["face"], tied)
-    # A silhouette out of focus is wide, and its outer pixels are seldom met by a sample.
+    # The silhouette of a picture of many samples holds pixels that none of them met it in.
     seen = rendering.silhouette & differing(noisy["all"], noisy["shadow"])
     worn = denoiser.with_clean_albedo(guides["all"], seen)
     return {

@@ -27,7 +27,7 @@ def finish(spec: SampleSpec, rendering: Rendering, denoiser: Denoiser) -> dict[s
     }
     for name, extra in rendering.extras.items():
         color = extra.color
-        if spec.render.denoise:
+        if extra.guides is not None:
             # As `all` was, so that where the colours are equal they stay so.
             seen = rendering.silhouette | extra.where
             guides = denoiser.with_clean_albedo(extra.guides, seen)
@@ -45,8 +45,8 @@ def finish(spec: SampleSpec, rendering: Rendering, denoiser: Denoiser) -> dict[s
 def coverage_masks(coverage: Coverage, touched: Mask) -> dict[str, UInt8]:
     """The masks that are coverage cut at one half, and `alpha_full`.
 
-    The latter is at least 1 where the eyewear is `touched` (h, w) by the picture's filter, which
-    reaches further than a pixel's own square. Of a pixel that both lenses half cover, the left one
+    The latter is at least 1 where the eyewear is `touched` (h, w) by a sample of the picture, which
+    may have more of them than coverage. Of a pixel that both lenses half cover, the left one
     has it.
     """
     touched = touched | (coverage.full > 0)

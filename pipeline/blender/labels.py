@@ -25,19 +25,18 @@ LABEL_SPP = 64
 _HIGH = 256.0
 #: Outlines are drawn on a grid finer than the pixels, by up to so much and of about this width.
 _FINEST, _GRID = 4, 1024
-#: The picture's filter reaches 0.25 px, at most one cell, beyond a pixel, but for a thin tail;
-#: drawing errs by another.
-_REACH_CELLS = 2
+#: Drawing errs by so much.
+_ERROR_CELLS = 1
 #: Triangles of so many cells or less are drawn by points a cell apart, larger ones are filled.
 _SMALL_CELLS = 6
 #: OpenCV draws to at most this coordinate.
 _FAR = 30_000
-#: Coverage has so many samples that what it misses is not seen further than this from what it sees.
+#: What coverage misses that pictures of more samples see lies within this of what it sees.
 _SEEN_WITHIN_PX = 2
 
 
 def outline(built: BuiltScene) -> Mask:
-    """(h, w): pixels that the picture's filter can see eyewear in, by its triangles' projection.
+    """(h, w): pixels that eyewear can be seen in, by its triangles' projection.
 
     Drawn without what hides it; what that is, coverage tells. What is out of focus is drawn as it
     would be in focus, and all widened by the largest blur.
@@ -50,7 +49,7 @@ def outline(built: BuiltScene) -> Mask:
     finer = int(np.clip(_GRID // size, 1, _FINEST))
     grid = np.zeros((size * finer, size * finer), np.uint8)
     _draw(grid, pixels * finer)
-    fine = dilated(grid.astype(bool), _REACH_CELLS + math.ceil(_blur_px(built) * finer))
+    fine = dilated(grid.astype(bool), _ERROR_CELLS + math.ceil(_blur_px(built) * finer))
     return fine.reshape(size, finer, size, finer).any(axis=(1, 3))
 
 
@@ -84,7 +83,8 @@ def _draw(grid: UInt8, corners: FloatArray) -> None:
 def render_coverage(built: BuiltScene, hide_head: bool = False) -> tuple[Coverage, Mask]:
     """Coverage of the eyewear's parts, and its silhouette (h, w).
 
-    The silhouette is the pixels in which a camera ray of the picture can meet the eyewear.
+    The silhouette is the pixels in which a camera ray of the picture meets the eyewear: those of
+    coverage, whose first samples are the picture's, or about them, if the picture has more.
     `hide_head` leaves out what hides them.
 
     In one rendering each part glows in a colour of its own. Clear lenses also refract, so that
@@ -108,8 +108,11 @@ def render_coverage(built: BuiltScene, hide_head: bool = False) -> tuple[Coverag
         full=np.minimum(at_once, 1.0),
         dark_lens=sum((lens[name] for name in built.dark_lenses), np.zeros_like(at_all)),
     )
-    within = _SEEN_WITHIN_PX + math.ceil(_blur_px(built))
-    return coverage, drawn & dilated(coverage.full > 0, within)
+    silhouette = coverage.full > 0
+    if portrait.spec.render.spp > LABEL_SPP:
+        within = _SEEN_WITHIN_PX + math.ceil(_blur_px(built))
+        silhouette = drawn & dilated(silhouette, within)
+    return coverage, silhouette
 
 
 def _material(built: BuiltScene, name: str) -> bpy.types.Material:
@@ -143,14 +146,14 @@ def flat(
     """Shows objects in materials that glow, all else of the head in black, then the picture again.
 
     There is no world to be seen, nor eyewear that has no colour; nor what is `hidden`. No object
-    leaves the scene, so that Cycles need not build it again. Coverage is of the pixel's square, of
-    `spp` samples however few the picture has.
+    leaves the scene, so that Cycles need not build it again. Coverage is of `spp` samples however
+    few the picture has.
     """
     cycles = portrait.scene.cycles
     eyewear = [obj for obj, _ in portrait.eyewear.values()]
-    before = cycles.samples, cycles.pixel_filter_type
+    before = cycles.samples
     worn = {obj: obj.data.materials[0] for obj in colors}
-    cycles.samples, cycles.pixel_filter_type = spp, "BOX"
+    cycles.samples = spp
     _show_world(portrait.scene, False)
     for obj in portrait.head.values():
         obj.pass_index = 0 if obj in colors else shading.DARK
@@ -164,7 +167,7 @@ def flat(
     try:
         yield
     finally:
-        cycles.samples, cycles.pixel_filter_type = before
+        cycles.samples = before
         _show_world(portrait.scene, True)
         for obj in portrait.head.values():
             obj.pass_index = 0

@@ -5,8 +5,7 @@ samples and one seed, Cycles' random numbers depend on pixel and sample only, so
 path ties to the eyewear come out bit-identical in all layers, and need not be traced again:
 
 - `glass` is `face` and `shadow` is `all` but for the eyewear's silhouette, the pixels in which a
-  camera ray can meet it. Outside, the layers are equal to the last bit, but for what the thin tail
-  of the picture's filter sees of an edge that is half a pixel away.
+  camera ray meets it. Outside, the layers are equal to the last bit.
 - `all` is `face` but for the silhouette and the eyewear's influence: skin that it shades, or throws
   light on. Every path of a face has some chance to meet the eyewear, so this border bounds what is
   left out. Where it runs is seen in a small picture of both layers, `PROBE_PX` wide: `all` is

@@ -35,8 +35,6 @@ from pipeline.catalog.finishes import is_dark
 from pipeline.geometry import EYEWEAR_PARTS, LENS_PARTS, FloatArray, Head, Material, Surface
 from pipeline.spec import SampleSpec
 
-#: Cycles' filter of the picture, 1.5 px wide; that of labels is another.
-PIXEL_FILTER = "BLACKMAN_HARRIS"
 _SCENE = "picture"
 #: Skin that glasses stand before lies within this of their bridge: eyes, nose and upper cheeks.
 _GLASSES_REACH_MM = 60.0
@@ -217,8 +215,9 @@ def _scene(spec: SampleSpec, machine: Machine) -> bpy.types.Scene:
     # The automatic choice depends on the number of samples and on the version. Blue noise, which
     # denoises a little better, depends on what was rendered before with other numbers of samples.
     cycles.sampling_pattern = "TABULATED_SOBOL"
-    cycles.pixel_filter_type = PIXEL_FILTER
-    cycles.filter_width = 1.5
+    # A pixel is the light that falls on its own square, as a sensor's is; so it is tied to what is
+    # seen there and to nothing beyond. Cycles makes the box 1 px wide.
+    cycles.pixel_filter_type = "BOX"
     return scene
 
 

@@ -34,11 +34,9 @@ RAYS = ("camera", "diffuse", "glossy", "transmission", "volume_scatter", "shadow
 _NO_RAYS = ("volume_scatter",)
 #: What every caller may ask for, also where no pixel is traced.
 _PASSES = ("Combined", "Denoising Albedo", "Denoising Normal")
-#: The filter's window is twice as wide as Blender says, 3 px for 1.5, so few but some rays stray
-#: into the next pixel: holes are wider than the pixels wanted by this much.
-_FILTER_REACH_PX = 1
-#: Holes are cut out of cells, so many to a pixel's side.
-_CELLS = 2
+#: Holes are cut out of cells, so many to a pixel's side, and are a cell wider than the pixels
+#: wanted, whose outermost rays rounding must not let meet the screen.
+_CELLS = 4
 #: A pinhole's screen stands behind the near clipping plane (0.01 m), before everything else.
 NEAREST_SCREEN_MM = 11.0
 #: A call of the renderer takes as long as so many camera rays that end at the screen (measured:
@@ -133,12 +131,12 @@ def _like(mask: Mask, image: Float32) -> Mask:
 def _raise_screen(scene: bpy.types.Scene, wanted: Mask, boxes: list[Box]) -> None:
     """Puts the screen over what is in the boxes but not wanted."""
     screen = scene.objects[_screen_name(scene)]
-    reach_px = _FILTER_REACH_PX + screen["blur"] * len(wanted)
+    reach = 1 + math.ceil(screen["blur"] * len(wanted) * _CELLS)
     inside = np.zeros_like(wanted)
     for box in boxes:
         # Rays of a box's rim pixels leave it by as much: nothing is to stop them there.
         inside[box.slices()] = True
-    covered = _cells(inside) & ~dilated(_cells(wanted), math.ceil(reach_px * _CELLS))
+    covered = _cells(inside) & ~dilated(_cells(wanted), reach)
     show_to(screen, ("camera",) if covered.any() else ())
     if covered.any():
         screen.matrix_world = scene.camera.matrix_world
@@ -157,13 +155,18 @@ def _screen_name(scene: bpy.types.Scene) -> str:
 def _strips(
     covered: Mask, camera: bpy.types.Camera, distance: float
 ) -> tuple[NDArray, NDArray]:
-    """(4n, 3) metres in the camera's frame, (n, 4): a quad for each run of covered cells."""
+    """(4n, 3) metres in the camera's frame, (n, 4): a quad for each run of covered cells.
+
+    Rows that are alike share theirs.
+    """
     size = covered.shape[0]
-    edges = np.diff(np.pad(covered.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    starts = np.flatnonzero(np.r_[True, (covered[1:] != covered[:-1]).any(axis=1)])
+    ends = np.r_[starts[1:], size]
+    edges = np.diff(np.pad(covered[starts].astype(np.int8), ((0, 0), (1, 1))), axis=1)
     row, left = np.nonzero(edges == 1)
     right = np.nonzero(edges == -1)[1]
     u = np.stack([left, right, right, left], axis=1)
-    v = np.stack([row + 1, row + 1, row, row], axis=1)
+    v = np.stack([ends[row], ends[row], starts[row], starts[row]], axis=1)
     width = distance * SENSOR_MM / camera.lens
     corners = np.empty((len(row), 4, 3))
     corners[..., 0] = (u / size - 0.5 + camera.shift_x) * width
