@@ -29,18 +29,27 @@ class Denoiser:
         self._device.set_bool("setAffinity", False)
         self._device.commit()
 
-    def denoise(self, color: Float32, guides: Guides, label: bool = False) -> Float32:
+    def denoise(self, color: Float32, guides: Guides) -> Float32:
         """Noise-free (h, w, 3) float32 of a linear picture of any brightness.
 
-        label: of guides free of noise, which may be trusted, by the middle one of three networks:
-        for labels the best one is no better. Raises RuntimeError with the library's message.
+        Raises RuntimeError with the library's message.
         """
         images = {
             pyoidn.OIDN_IMAGE_COLOR: color,
             pyoidn.OIDN_IMAGE_ALBEDO: guides.albedo,
             pyoidn.OIDN_IMAGE_NORMAL: guides.normal,
         }
-        return self._filtered(images, {"hdr": True, "cleanAux": label}, label)
+        return self._filtered(images, {"hdr": True})
+
+    def denoise_share(self, share: Float32) -> Float32:
+        """Noise-free (h, w) float32 in 0..1 of a share.
+
+        By the middle one of three networks: the best one is no better. Raises RuntimeError with the
+        library's message.
+        """
+        grey = np.repeat(share[..., None], 3, axis=2)
+        clean = self._filtered({pyoidn.OIDN_IMAGE_COLOR: grey}, {}, balanced=True)
+        return np.clip(clean[..., 0], 0.0, 1.0)
 
     def with_clean_albedo(self, guides: Guides, where: Mask) -> Guides:
         """The guides with an albedo without noise about `where` (h, w).

@@ -48,10 +48,13 @@ class Guides:
 
 @dataclass(frozen=True, eq=False)
 class Extra:
-    """An optional layer: linear color (h, w, 3), which is that of `all` but for `where` (h, w)."""
+    """An optional layer: linear color (h, w, 3), which is that of `all` but for `where` (h, w).
+
+    guides: None if pictures are not denoised.
+    """
 
     color: Float32
-    guides: Guides
+    guides: Guides | None
     where: Mask
 
 
@@ -59,9 +62,10 @@ class Extra:
 class Rendering:
     """The layers of a sample as traced, linear (h, w, 3) by name; see `pipeline.spec.LAYERS`.
 
-    guides: 'face' for what is seen without the eyewear, 'all' for what is seen with it.
+    guides: 'face' for what is seen without the eyewear, 'all' for what is seen with it; none if
+    pictures are not denoised.
     silhouette: (h, w), where a camera ray can meet the eyewear. border: where `all` was traced;
-    elsewhere it is `face`. for_labels: 'shadow' and 'face', of as many samples as labels need.
+    elsewhere it is `face`. for_labels: the layers, of as many samples as labels need.
     extras: optional layers by name. transmittance: (h, w, 3) in 0..1 of the lenses, if asked for.
     """
 

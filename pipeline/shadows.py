@@ -8,7 +8,8 @@ layers' texture is no part of it.
 
 Its error is what `make verify-shadow` measures. Tried and left: the raw ratio, the ratio of
 denoised or blurred layers, (lit - dark) / (lit, blurred) alone or averaged in, albedo as a guide,
-which all err more; regression on a shadow pass of white, diffuse heads, which errs less but costs
+the denoiser's network for pictures without an upper bound, which all err more; normals as a guide,
+which change nothing; regression on a shadow pass of white, diffuse heads, which errs less but costs
 too much.
 """
 
@@ -29,7 +30,7 @@ from pipeline.pixels import (
     srgb_from_linear,
     to_uint16,
 )
-from pipeline.rendering import Coverage, Guides, Rendering
+from pipeline.rendering import Coverage, Rendering
 
 #: Lyu et al. 2022: a pixel is in shadow where 0.3|dR| + 0.59|dG| + 0.11|dB| of 'all' against
 #: 'glass' exceeds 12.75 of 255.
@@ -47,12 +48,12 @@ def shadow_labels(
     rendering: Rendering, gain: np.float32, denoiser: Denoiser
 ) -> dict[str, NDArray]:
     """`mask_shadow`, uint8 (h, w) of 0 and 255, and `shadow_matte`, uint16 (h, w), 65535 for 1."""
-    dark, lit = rendering.for_labels["shadow"] * gain, rendering.for_labels["face"] * gain
-    left = shadow_ratio(dark, lit, rendering.guides["face"].normal, denoiser)
-    layers, seen = rendering.layers, rendering.silhouette[..., None]
-    dark = np.where(seen, layers["all"] * gain, dark)
-    lit = np.where(seen, layers["glass"] * gain, lit)
-    behind = shadow_ratio(dark, lit, rendering.guides["all"].normal, denoiser)
+    layers = {name: layer * gain for name, layer in rendering.for_labels.items()}
+    left = shadow_ratio(layers["shadow"], layers["face"], denoiser)
+    seen = rendering.silhouette[..., None]
+    dark = np.where(seen, layers["all"], layers["shadow"])
+    lit = np.where(seen, layers["glass"], layers["face"])
+    behind = shadow_ratio(dark, lit, denoiser)
     lit = cv2.GaussianBlur(lit, (0, 0), 1.0)
     return {
         "mask_shadow": shadow_mask(lit, behind, rendering.coverage),
@@ -60,11 +61,11 @@ def shadow_labels(
     }
 
 
-def shadow_ratio(dark: Float32, lit: Float32, normal: Float32, denoiser: Denoiser) -> Float32:
+def shadow_ratio(dark: Float32, lit: Float32, denoiser: Denoiser) -> Float32:
     """(h, w) in 0..1: the share of light that the shadow leaves, min(1, Y(dark) / Y(lit)).
 
-    dark, lit: noise-locked (h, w, 3) linear layers, as exposed. normal: (h, w, 3) of what they
-    show. 1 where no path ties a pixel to the eyewear, or `lit` is darker than `MATTE_FLOOR`.
+    dark, lit: noise-locked (h, w, 3) linear layers, as exposed. 1 where no path ties a pixel to
+    the eyewear, or `lit` is darker than `MATTE_FLOOR`.
     """
     tied = differing(dark, lit)
     ratio = np.ones(tied.shape, np.float32)
@@ -74,9 +75,7 @@ def shadow_ratio(dark: Float32, lit: Float32, normal: Float32, denoiser: Denoise
         shaded, full = _luminance(dark[area]), _luminance(lit[area])
         # Where there is no light, none is taken: the denoiser spreads what it is given.
         taken = np.maximum(full - shaded, 0) / np.maximum(full, MATTE_FLOOR)
-        guides = Guides(np.ones_like(normal[area]), normal[area])
-        grey = np.repeat(taken[..., None], 3, axis=2)
-        found = np.clip(1 - denoiser.denoise(grey, guides, label=True)[..., 0], 0.0, 1.0)
+        found = 1 - denoiser.denoise_share(taken)
         ratio[area] = np.where(tied[area] & (full >= MATTE_FLOOR), found, 1.0)
     return ratio
 

@@ -96,21 +96,37 @@ def test_layers_taken_over_are_those_traced_in_full(spec, catalog):
     assert border.mean() < 0.6
 
 
-def test_labels_of_small_pictures_have_more_samples_where_shadow_lies(worn_spec, catalog):
-    built, rendering = render(worn_spec("square"), catalog)
-    shadow, spp = rendering.layers["shadow"], built.portrait.spec.render.spp
-    where = may_be_shadow(shadow, rendering.layers["face"])
+@pytest.mark.parametrize(("spp", "runs", "of"), [(4, 1, 32), (18, 2, 162)])
+def test_labels_of_small_pictures_have_more_samples_where_shadow_lies(
+    spp, runs, of, worn_spec, catalog
+):
+    built, rendering = render(with_render(worn_spec("square"), spp=spp), catalog)
+    cycles, few = built.portrait.scene.cycles, rendering.layers
+    where = may_be_shadow(few["shadow"], few["face"])
     assert 0.01 < where.mean() < 0.5
-    fine = rendering.for_labels["shadow"]
-    assert np.array_equal(fine[~where], shadow[~where])
-    built.portrait.scene.cycles.samples = layers.label_spp(shadow.shape[0], spp)
-    assert np.array_equal(fine[where], color(built, "shadow")[where])
-    assert not np.array_equal(fine[where], shadow[where])
+    assert (cycles.samples, cycles.seed) == (spp, built.portrait.spec.render.seed)
+    cycles.samples = of
+    expected = dict(few)
+    for run in range(runs):
+        # Later runs are of what still looks like shadow.
+        again = where & may_be_shadow(expected["shadow"], expected["face"]) if run else where
+        for layer in ("shadow", "face"):
+            mean = (expected[layer] * run + color(built, layer)) / (run + 1)
+            expected[layer] = np.where(again[..., None], mean, expected[layer])
+        cycles.seed += 1
+    for layer, image in expected.items():
+        if layer in ("shadow", "face"):
+            assert np.allclose(rendering.for_labels[layer], image, rtol=1e-6, atol=0), layer
+            assert not np.array_equal(few[layer][where], image[where])
+        else:
+            same = (rendering.for_labels[layer] == image).all(axis=2)
+            assert same[~rendering.silhouette].all(), layer
+            assert not same.all(), layer
 
 
 @pytest.mark.parametrize(
     ("size", "spp", "expected"),
-    [(512, 32, 32), (256, 32, 32), (128, 32, 256), (160, 32, 131), (64, 4, 32), (64, 400, 400)],
+    [(512, 32, 32), (256, 32, 32), (128, 32, 1024), (160, 32, 336), (64, 4, 32), (64, 2000, 2000)],
 )
 def test_samples_of_labels(size, spp, expected):
     assert layers.label_spp(size, spp) == expected

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.blender.layers import label_spp
 from pipeline.denoise import Denoiser
 from pipeline.pixels import differing
 from pipeline.rendering import Coverage
@@ -82,9 +81,7 @@ def noisy_pair(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_a_ratio_keeps_the_penumbra_and_loses_noise_and_texture(denoiser):
     dark, lit, true = noisy_pair(1)
-    normal = np.zeros_like(lit)
-    normal[..., 2] = 1.0
-    found = shadow_ratio(dark, lit, normal, denoiser)
+    found = shadow_ratio(dark, lit, denoiser)
     raw = np.minimum(dark[..., 0] / lit[..., 0], 1)
     error = np.abs(found - true).mean()
     assert error < 0.02
@@ -95,9 +92,9 @@ def test_a_ratio_keeps_the_penumbra_and_loses_noise_and_texture(denoiser):
 
 def test_a_ratio_is_one_where_nothing_is_tied_or_nothing_shines(denoiser):
     lit = np.full((32, 32, 3), 0.4, np.float32)
-    assert (shadow_ratio(lit, lit, np.ones_like(lit), denoiser) == 1).all()
+    assert (shadow_ratio(lit, lit, denoiser) == 1).all()
     black = np.full((32, 32, 3), 1e-6, np.float32)
-    assert (shadow_ratio(black * 0, black, np.ones_like(lit), denoiser) == 1).all()
+    assert (shadow_ratio(black * 0, black, denoiser) == 1).all()
 
 
 def test_what_is_black_darkens_nothing_beside_it(denoiser):
@@ -105,9 +102,7 @@ def test_what_is_black_darkens_nothing_beside_it(denoiser):
     lit = np.full((64, 64, 3), 0.4, np.float32)
     lit[:, 40:] = 0.0
     lit[np.random.default_rng(5).random((64, 64)) < 0.1] = 0.0
-    normal = np.zeros_like(lit)
-    normal[..., 2] = 1.0
-    found = shadow_ratio(np.nextafter(lit * np.float32(0.97), np.float32(1)), lit, normal, denoiser)
+    found = shadow_ratio(np.nextafter(lit * np.float32(0.97), np.float32(1)), lit, denoiser)
     shone = lit[..., 0] > 0
     assert (found[~shone] == 1).all()
     assert found[shone].mean() == pytest.approx(0.97, abs=0.01)
@@ -118,9 +113,7 @@ def test_a_sharp_shadow_keeps_its_place_and_depth(denoiser):
     lit = np.full((48, 48, 3), 0.5, np.float32)
     dark = lit.copy()
     dark[:, 20:30] *= 0.25
-    normal = np.zeros_like(lit)
-    normal[..., 2] = 1.0
-    found = shadow_ratio(dark, lit, normal, denoiser)
+    found = shadow_ratio(dark, lit, denoiser)
     assert np.abs(found[4:-4, 22:28] - 0.25).max() < 0.035
     assert ((found < 0.625).sum(axis=1)[4:-4] == 10).all()
 
@@ -135,9 +128,3 @@ def test_shadow_is_suspected_through_noise_and_only_where_layers_differ():
     suspected = may_be_shadow(dark, lit)
     assert suspected[:, :24].all()
     assert not suspected[:, 28:].any()
-
-
-def test_small_pictures_have_more_samples_for_their_labels():
-    found = [label_spp(size, 32) for size in (64, 128, 160, 224, 256, 512)]
-    assert found == [256, 256, 131, 48, 32, 32]
-    assert label_spp(128, 1024) == 1024

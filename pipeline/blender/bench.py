@@ -155,6 +155,7 @@ def _plain_render(scene: bpy.types.Scene, denoise: bool) -> float:
     """Seconds of a full-frame render to a PNG, as anybody would call it, with all data in place."""
     layer, cycles = scene.view_layers[0].cycles, scene.cycles
     trace.clear(scene)
+    stored = layer.denoising_store_passes
     layer.denoising_store_passes, cycles.use_denoising = False, denoise
     size = scene.render.resolution_x
     corner = np.zeros((size, size), bool)
@@ -169,7 +170,7 @@ def _plain_render(scene: bpy.types.Scene, denoise: bool) -> float:
         start = time.perf_counter()
         bpy.ops.render.render(write_still=True, scene=scene.name)
         seconds = time.perf_counter() - start
-    layer.denoising_store_passes, cycles.use_denoising = True, False
+    layer.denoising_store_passes, cycles.use_denoising = stored, False
     return seconds
 
 

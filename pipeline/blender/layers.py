@@ -17,6 +17,7 @@ path ties to the eyewear come out bit-identical in all layers, and need not be t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -45,21 +46,27 @@ OMITTED_BYTES = 1.0
 #: One path of a small picture that met the eyewear by chance lifts the averages of so many pixels.
 _LONE_PATH_PX = 9
 #: The fewer pixels share a shadow, the less a denoiser can make of them. In pictures narrower than
-#: this, labels have more samples, so many at this width, with the third power of the width, at most
-#: so many (`make verify-shadow`; with the second power the matte of 128 px errs by 0.022). More
-#: than 256 let Cycles enlarge its table of random numbers for good, and later pictures are others.
-#: Whoever asks for a quick look does not wait for more than so many times its samples either.
-_LABEL_PX, _LABEL_SPP, _MOST_LABEL_SPP, _MOST_LABEL_TIMES = 256, 32, 256, 8
+#: this, labels have more samples, so many at this width, with the fifth power of the width, at
+#: most so many (`make verify-shadow`: half as many add a tenth to the error of the matte).
+#: Whoever asks for a quick look does not wait for more than so many times its samples either, or
+#: for as many times as it has samples.
+_LABEL_PX, _LABEL_SPP, _MOST_LABEL_SPP, _MOST_LABEL_TIMES = 256, 32, 1024, 8
+#: More samples with one seed let Cycles enlarge its table of random numbers for good, and later
+#: pictures are others.
+_SEED_SPP = 256
 #: What each layer is taken over from where it cannot differ.
 _BASE = {"all": "face", "shadow": "all", "glass": "face"}
 
 
 @dataclass(frozen=True, eq=False)
 class FaceLayer:
-    """What all samples of a portrait share: `face` (h, w, 3), its guides, and its small picture."""
+    """What all samples of a portrait share: `face` (h, w, 3), its guides, and its small picture.
+
+    guides: None if pictures are not denoised.
+    """
 
     color: Float32
-    guides: Guides
+    guides: Guides | None
     small: Float32
 
 
@@ -67,46 +74,64 @@ def render_face(portrait: Portrait) -> FaceLayer:
     """`face` of a portrait that wears nothing yet."""
     size = portrait.spec.render.size
     passes = trace(portrait.scene, np.ones((size, size), bool))
-    return FaceLayer(color_of(passes), guides_of(passes), _small_picture(portrait))
+    guides = guides_of(passes) if portrait.spec.render.denoise else None
+    return FaceLayer(color_of(passes), guides, _small_picture(portrait))
 
 
 def render(built: BuiltScene, face: FaceLayer) -> Rendering:
     """All layers as traced, and the coverage of the eyewear."""
     coverage, silhouette = labels.render_coverage(built)
     border = silhouette | influence(built, face)
-    colors, guides = {"face": face.color}, {"face": face.guides}
+    colors = {"face": face.color}
+    guides = {} if face.guides is None else {"face": face.guides}
     for layer, base in _BASE.items():
         where = border if layer == "all" else silhouette
         passes = trace_layer(built, layer, where)
         colors[layer] = np.where(where[..., None], color_of(passes), colors[base])
-        if layer == "all":
+        if layer == "all" and face.guides is not None:
             guides["all"] = face.guides.replaced(silhouette, guides_of(passes))
-    return Rendering(colors, guides, coverage, silhouette, border, _for_labels(built, colors))
+    fine = _for_labels(built, colors, silhouette)
+    return Rendering(colors, guides, coverage, silhouette, border, fine)
 
 
 def label_spp(size: int, spp: int) -> int:
     """Samples per pixel of labels; see `_LABEL_PX`."""
-    most = min(_MOST_LABEL_SPP, _MOST_LABEL_TIMES * spp)
-    return max(spp, min(most, round(_LABEL_SPP * (_LABEL_PX / size) ** 3)))
+    most = min(_MOST_LABEL_SPP, max(_MOST_LABEL_TIMES, spp) * spp)
+    return max(spp, min(most, round(_LABEL_SPP * (_LABEL_PX / size) ** 5)))
 
 
-def _for_labels(built: BuiltScene, colors: dict[str, Float32]) -> dict[str, Float32]:
-    """`shadow` and `face`, where shadow lies of the samples that labels need."""
-    portrait = built.portrait
-    cycles, spp = portrait.scene.cycles, portrait.spec.render.spp
-    needed = label_spp(portrait.spec.render.size, spp)
-    found = {layer: colors[layer] for layer in ("shadow", "face")}
-    if needed == spp:
+
+def _for_labels(
+    built: BuiltScene, colors: Mapping[str, Float32], silhouette: Mask
+) -> dict[str, Float32]:
+    """The layers, of about the samples that labels need where shadow lies.
+
+    `all` and `glass` are those of fewer: of them a mask is made, which needs less than a matte.
+    """
+    render, cycles = built.portrait.spec.render, built.portrait.scene.cycles
+    needed, found = label_spp(render.size, render.spp), dict(colors)
+    if needed == render.spp:
         return found
-    where = may_be_shadow(found["shadow"], found["face"])
-    cycles.samples = needed
+    runs = math.ceil(needed / max(_SEED_SPP, render.spp))
+    cycles.samples = round(needed / runs)
+    everywhere = np.ones_like(silhouette)
     try:
-        return {
-            layer: np.where(where[..., None], color_of(trace_layer(built, layer, where)), color)
-            for layer, color in found.items()
-        }
+        for dark, lit, within, times in (
+            ("shadow", "face", everywhere, runs),
+            ("all", "glass", silhouette, 1),
+        ):
+            where = within & may_be_shadow(found[dark], found[lit])
+            for run in range(times):
+                cycles.seed = (render.seed + run) % 2**31
+                for layer in (dark, lit):
+                    traced = color_of(trace_layer(built, layer, where))
+                    mean = (found[layer] * run + traced) / np.float32(run + 1)
+                    found[layer] = np.where(where[..., None], mean, found[layer])
+                # The more samples, the less noise there is to be taken for shadow.
+                where &= may_be_shadow(found[dark], found[lit])
     finally:
-        cycles.samples = spp
+        cycles.samples, cycles.seed = render.spp, render.seed
+    return found
 
 
 def trace_layer(built: BuiltScene, layer: str, where: Mask | None = None) -> dict[str, Float32]:

@@ -75,10 +75,10 @@ def _sunglasses(built: BuiltScene, face: FaceLayer, rendering: Rendering, index:
 
 
 def _extra(built: BuiltScene, rendering: Rendering, where: Mask) -> Extra:
-    passes = trace_layer(built, "all", where)
+    passes, worn = trace_layer(built, "all", where), rendering.guides.get("all")
     return Extra(
         color=np.where(where[..., None], color_of(passes), rendering.layers["all"]),
-        guides=rendering.guides["all"].replaced(where, guides_of(passes)),
+        guides=worn and worn.replaced(where, guides_of(passes)),
         where=where,
     )
 

@@ -208,7 +208,7 @@ def _scene(spec: SampleSpec, machine: Machine) -> bpy.types.Scene:
     cycles.use_animated_seed = False
     # Layers are denoised once they are put together, see `pipeline.denoise`.
     cycles.use_denoising = False
-    scene.view_layers[0].cycles.denoising_store_passes = True
+    scene.view_layers[0].cycles.denoising_store_passes = spec.render.denoise
     # Adaptive sampling spends samples by what it sees, which differs between layers.
     cycles.use_adaptive_sampling = False
     cycles.time_limit = 0.0
