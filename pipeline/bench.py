@@ -181,7 +181,7 @@ def _curves(threads: int) -> dict[str, Any]:
     click.echo("\nerror of `all` in bytes of 8-bit sRGB (rms), 128 px: as traced, denoised")
     rows = _measured(
         {
-            "scene": _SCENE, "size": 128, "spp": _SPP, "denoise": True, "pairs": 1,
+            "scene": _SCENE, "size": 128, "spp": _SPP, "denoise": False, "pairs": 1,
             "samples": _ERROR_SAMPLES, "naive": 0, "threads": threads, "errors": _CURVE_SPP,
         }
     )  # fmt: skip

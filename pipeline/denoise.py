@@ -111,7 +111,7 @@ def denoised_layers(rendering: Rendering, denoiser: Denoiser) -> dict[str, Float
     face = denoiser.denoise(noisy["face"], guides["face"])
     tied = differing(noisy["shadow"], noisy["face"])
     shadow = denoiser.replace(face, noisy["shadow"], guides["face"], tied)
-    # The silhouette of a picture of many samples holds pixels that none of them met it in.
+    # The silhouette, of which coverage has other numbers of samples, holds pixels without eyewear.
     seen = rendering.silhouette & differing(noisy["all"], noisy["shadow"])
     worn = denoiser.with_clean_albedo(guides["all"], seen)
     return {

@@ -27,7 +27,8 @@ def finish(spec: SampleSpec, rendering: Rendering, denoiser: Denoiser) -> dict[s
     }
     for name, extra in rendering.extras.items():
         color = extra.color
-        if extra.guides is not None:
+        if spec.render.denoise:
+            assert extra.guides is not None
             # As `all` was, so that where the colours are equal they stay so.
             seen = rendering.silhouette | extra.where
             guides = denoiser.with_clean_albedo(extra.guides, seen)

@@ -50,7 +50,7 @@ def test_a_pixel_that_both_lenses_half_cover_is_in_one_mask():
     assert masks["mask_lenses"].tolist() == [[255, 255, 255, 255]]
 
 
-def test_alpha_is_one_where_only_the_filter_touches():
+def test_alpha_is_one_where_only_a_sample_of_the_picture_touches():
     touched = np.array([[False, True, False, False]])
     assert coverage_masks(coverage(), touched)["alpha_full"].tolist() == [[0, 1, 0, 0]]
 

@@ -81,6 +81,16 @@ def test_layers_agree_bit_for_bit_outside_the_eyewear(spec, catalog):
     assert (traced["all"] != traced["glass"]).any()
 
 
+@pytest.mark.parametrize("spp", [1, 33, 65])
+def test_layers_of_any_number_of_samples_are_those_traced_in_full(spp, worn_spec, catalog):
+    """Coverage has 64 samples, of which the first are the picture's."""
+    built, rendering = render(with_render(worn_spec("rimless"), spp=spp, size=48), catalog)
+    traced, taken = full_layers(built), rendering.layers
+    assert np.array_equal(traced["glass"], taken["glass"])
+    seen = rendering.silhouette
+    assert np.array_equal(traced["shadow"][~seen], traced["all"][~seen])
+
+
 def test_layers_taken_over_are_those_traced_in_full(spec, catalog):
     built, rendering = render(spec, catalog)
     traced, taken = full_layers(built), rendering.layers
@@ -114,14 +124,26 @@ def test_labels_of_small_pictures_have_more_samples_where_shadow_lies(
             mean = (expected[layer] * run + color(built, layer)) / (run + 1)
             expected[layer] = np.where(again[..., None], mean, expected[layer])
         cycles.seed += 1
-    for layer, image in expected.items():
-        if layer in ("shadow", "face"):
-            assert np.allclose(rendering.for_labels[layer], image, rtol=1e-6, atol=0), layer
-            assert not np.array_equal(few[layer][where], image[where])
-        else:
-            same = (rendering.for_labels[layer] == image).all(axis=2)
-            assert same[~rendering.silhouette].all(), layer
-            assert not same.all(), layer
+    for layer in ("shadow", "face"):
+        found, image = rendering.for_labels[layer], expected[layer]
+        assert np.allclose(found, image, rtol=1e-6, atol=0), layer
+        assert not np.array_equal(few[layer][where], image[where])
+    # Masks are made of one seed.
+    cycles.seed -= runs
+    where = rendering.silhouette & may_be_shadow(few["all"], few["glass"])
+    assert where.any()
+    for layer in ("all", "glass"):
+        once = np.where(where[..., None], color(built, layer), few[layer])
+        assert np.array_equal(rendering.for_labels[layer], once), layer
+
+
+def test_labels_have_no_fewer_samples_than_the_picture(worn_spec, catalog):
+    """Of 300 samples a seed none is left for one mask, and the matte has 4 x 256."""
+    spec = with_render(worn_spec("square"), spp=300, size=16)
+    _, rendering = render(spec, catalog)
+    for layer in ("all", "glass"):
+        assert rendering.for_labels[layer] is rendering.layers[layer], layer
+    assert (rendering.for_labels["shadow"] != rendering.layers["shadow"]).any()
 
 
 @pytest.mark.parametrize(

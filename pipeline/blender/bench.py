@@ -133,7 +133,12 @@ def measure_errors(plan: Plan) -> Iterator[Error]:
 def _worker(plan: Plan, folder: str) -> Worker:
     recipe = load_recipe(plan.scene)
     render = recipe.render.model_copy(
-        update={"size": plan.size, "spp": plan.spp, "denoise": plan.denoise}
+        # Errors are of denoised pictures too, which need guides.
+        update={
+            "size": plan.size,
+            "spp": plan.spp,
+            "denoise": plan.denoise or bool(plan.errors),
+        }
     )
     recipe = recipe.model_copy(update={"render": render, "pairs_per_portrait": plan.pairs})
     settings = RunSettings(recipe, AssetFolders(), 0, Path(folder), plan.threads, "cpu")

@@ -83,8 +83,8 @@ def _draw(grid: UInt8, corners: FloatArray) -> None:
 def render_coverage(built: BuiltScene, hide_head: bool = False) -> tuple[Coverage, Mask]:
     """Coverage of the eyewear's parts, and its silhouette (h, w).
 
-    The silhouette is the pixels in which a camera ray of the picture meets the eyewear: those of
-    coverage, whose first samples are the picture's, or about them, if the picture has more.
+    The silhouette is the pixels in which a camera ray of the picture can meet the eyewear: those of
+    coverage, whose first samples are the picture's, and those about them, if the picture has more.
     `hide_head` leaves out what hides them.
 
     In one rendering each part glows in a colour of its own. Clear lenses also refract, so that

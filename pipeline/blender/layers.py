@@ -5,7 +5,7 @@ samples and one seed, Cycles' random numbers depend on pixel and sample only, so
 path ties to the eyewear come out bit-identical in all layers, and need not be traced again:
 
 - `glass` is `face` and `shadow` is `all` but for the eyewear's silhouette, the pixels in which a
-  camera ray meets it. Outside, the layers are equal to the last bit.
+  camera ray can meet it. Outside, the layers are equal to the last bit.
 - `all` is `face` but for the silhouette and the eyewear's influence: skin that it shades, or throws
   light on. Every path of a face has some chance to meet the eyewear, so this border bounds what is
   left out. Where it runs is seen in a small picture of both layers, `PROBE_PX` wide: `all` is
@@ -48,8 +48,8 @@ _LONE_PATH_PX = 9
 #: The fewer pixels share a shadow, the less a denoiser can make of them. In pictures narrower than
 #: this, labels have more samples, so many at this width, with the fifth power of the width, at
 #: most so many (`make verify-shadow`: half as many add a tenth to the error of the matte).
-#: Whoever asks for a quick look does not wait for more than so many times its samples either, or
-#: for as many times as it has samples.
+#: Whoever asks for a quick look does not wait for more than so many times its samples either, if
+#: it has no more samples than that; else for as many times as it has.
 _LABEL_PX, _LABEL_SPP, _MOST_LABEL_SPP, _MOST_LABEL_TIMES = 256, 32, 1024, 8
 #: More samples with one seed let Cycles enlarge its table of random numbers for good, and later
 #: pictures are others.
@@ -100,17 +100,16 @@ def label_spp(size: int, spp: int) -> int:
     return max(spp, min(most, round(_LABEL_SPP * (_LABEL_PX / size) ** 5)))
 
 
-
 def _for_labels(
     built: BuiltScene, colors: Mapping[str, Float32], silhouette: Mask
 ) -> dict[str, Float32]:
     """The layers, of about the samples that labels need where shadow lies.
 
-    `all` and `glass` are those of fewer: of them a mask is made, which needs less than a matte.
+    `all` and `glass`, of which only a mask is made, have one seed's at most.
     """
     render, cycles = built.portrait.spec.render, built.portrait.scene.cycles
     needed, found = label_spp(render.size, render.spp), dict(colors)
-    if needed == render.spp:
+    if needed < 2 * render.spp:
         return found
     runs = math.ceil(needed / max(_SEED_SPP, render.spp))
     cycles.samples = round(needed / runs)
@@ -118,7 +117,7 @@ def _for_labels(
     try:
         for dark, lit, within, times in (
             ("shadow", "face", everywhere, runs),
-            ("all", "glass", silhouette, 1),
+            ("all", "glass", silhouette, int(cycles.samples > render.spp)),
         ):
             where = within & may_be_shadow(found[dark], found[lit])
             for run in range(times):
@@ -183,5 +182,5 @@ def color_of(passes: Mapping[str, Float32]) -> Float32:
 
 
 def guides_of(passes: Mapping[str, Float32]) -> Guides:
-    """What a denoiser may know of what was traced."""
+    """What a denoiser may know of what was traced, of a picture that is to be denoised."""
     return Guides(passes["Denoising Albedo"], passes["Denoising Normal"])

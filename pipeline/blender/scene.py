@@ -38,6 +38,8 @@ from pipeline.spec import SampleSpec
 _SCENE = "picture"
 #: Skin that glasses stand before lies within this of their bridge: eyes, nose and upper cheeks.
 _GLASSES_REACH_MM = 60.0
+#: Where a pinhole's screen stands, as a share of the way to the nose: before all that is held, too.
+_SCREEN_AT = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +103,15 @@ def build_portrait(
 
 
 def _screen_ahead_mm(view: View, head: Head) -> float:
-    """How far before the camera the screen is to stand: right before what glasses are before."""
+    """How far before the camera the screen is to stand: right before what glasses are before.
+
+    Before a pinhole it stands where holes are large beside the rounding of far places.
+    """
+    nose = head.anchors.as_array()[2:].mean(axis=0)
     if not view.aperture_mm:
-        return NEAREST_SCREEN_MM
+        return max(NEAREST_SCREEN_MM, _SCREEN_AT * float(view.ahead_mm(nose[None])[0]))
     parts = [s.vertices for name, s in head.surfaces.items() if name.startswith("skin")]
-    skin, nose = np.concatenate(parts), head.anchors.as_array()[2:].mean(axis=0)
+    skin = np.concatenate(parts)
     around = np.linalg.norm(skin - nose, axis=1) < _GLASSES_REACH_MM
     ahead = view.ahead_mm(skin[around] if around.any() else nose[None])
     return float(np.clip(ahead.min(), NEAREST_SCREEN_MM, view.focus_mm))

@@ -71,17 +71,15 @@ def render_looks(
 
 
 def render_people(hdri: Path | None, specs: list[SampleSpec], threads: int) -> Iterator[bytes]:
-    """A PNG of each spec's layer `face`; built-in persons only."""
+    """A PNG of each spec's layer `face`, denoised; built-in persons only."""
     catalog = open_catalog(None, None, hdri)
     denoiser = Denoiser(threads)
     for spec in specs:
         head = catalog.head(spec.head)
         portrait = scene.build_portrait(spec, head, catalog.around(spec), Machine(threads, "CPU"))
         face = layers.render_face(portrait)
-        color = face.color
-        if face.guides is not None:
-            color = denoiser.denoise(color, face.guides)
-        yield encode_png(_exposed(color, spec))
+        assert face.guides is not None, "a sheet is denoised"
+        yield encode_png(_exposed(denoiser.denoise(face.color, face.guides), spec))
 
 
 def _picture(portrait: Portrait, eyewear: Eyewear, denoiser: Denoiser) -> np.ndarray:

@@ -27,12 +27,12 @@ from pipeline.blender import shading
 from pipeline.blender.frames import METRES_PER_MM
 from pipeline.blender.meshes import fill_mesh
 from pipeline.camera import SENSOR_MM
-from pipeline.pixels import Box, Float32, Mask, boxes_around, dilated
+from pipeline.pixels import Box, Float32, Mask, bounding_box, boxes_around, dilated
 
 #: Which rays an object can be seen by.
 RAYS = ("camera", "diffuse", "glossy", "transmission", "volume_scatter", "shadow")
 _NO_RAYS = ("volume_scatter",)
-#: What every caller may ask for, also where no pixel is traced.
+#: What callers may ask for, also where no pixel is traced; without denoising the first alone.
 _PASSES = ("Combined", "Denoising Albedo", "Denoising Normal")
 #: Holes are cut out of cells, so many to a pixel's side, and are a cell wider than the pixels
 #: wanted, whose outermost rays rounding must not let meet the screen.
@@ -59,7 +59,9 @@ def trace(scene: bpy.types.Scene, wanted: Mask) -> dict[str, Float32]:
             whole = passes.setdefault(name, np.zeros((size, size, *part.shape[2:]), np.float32))
             whole[box.slices()] = np.where(_like(wanted[box.slices()], part), part, 0)
     clear(scene)
-    return passes or {name: np.zeros((size, size, 3), np.float32) for name in _PASSES}
+    nothing = np.zeros((size, size, 3), np.float32)
+    names = _PASSES if scene.view_layers[0].cycles.denoising_store_passes else _PASSES[:1]
+    return passes or dict.fromkeys(names, nothing)
 
 
 def clear(scene: bpy.types.Scene) -> None:
@@ -103,7 +105,8 @@ def add_screen(scene: bpy.types.Scene, ahead_mm: float, blur: float) -> None:
     screen.data.materials.append(shading.emission(name, (0.0, 0.0, 0.0)))
     screen.hide_viewport = True
     screen["ahead_m"], screen["blur"] = ahead_mm * METRES_PER_MM, blur
-    fill_mesh(screen.data, *_strips(np.ones((1, 1), bool), scene.camera.data, screen["ahead_m"]))
+    anything = np.ones((_CELLS, _CELLS), bool), Box(0, 0, 1, 1), 1
+    fill_mesh(screen.data, *_strips(*anything, scene.camera.data, screen["ahead_m"]))
     show_to(screen, ())
     scene.collection.objects.link(screen)
     keep_apart(scene, screen)
@@ -131,16 +134,24 @@ def _like(mask: Mask, image: Float32) -> Mask:
 def _raise_screen(scene: bpy.types.Scene, wanted: Mask, boxes: list[Box]) -> None:
     """Puts the screen over what is in the boxes but not wanted."""
     screen = scene.objects[_screen_name(scene)]
-    reach = 1 + math.ceil(screen["blur"] * len(wanted) * _CELLS)
     inside = np.zeros_like(wanted)
     for box in boxes:
         # Rays of a box's rim pixels leave it by as much: nothing is to stop them there.
         inside[box.slices()] = True
-    covered = _cells(inside) & ~dilated(_cells(wanted), reach)
-    show_to(screen, ("camera",) if covered.any() else ())
+    area = bounding_box(inside & ~wanted)
+    show_to(screen, ())
+    if area is None:
+        return
+    reach = 1 + math.ceil(screen["blur"] * len(wanted) * _CELLS)
+    # Holes begin outside the area as well.
+    area = area.widened(math.ceil(reach / _CELLS), len(wanted))
+    part = area.slices()
+    covered = _cells(inside[part]) & ~dilated(_cells(wanted[part]), reach)
     if covered.any():
+        show_to(screen, ("camera",))
         screen.matrix_world = scene.camera.matrix_world
-        fill_mesh(screen.data, *_strips(covered, scene.camera.data, screen["ahead_m"]))
+        strips = _strips(covered, area, len(wanted), scene.camera.data, screen["ahead_m"])
+        fill_mesh(screen.data, *strips)
 
 
 def _cells(mask: Mask) -> Mask:
@@ -153,15 +164,14 @@ def _screen_name(scene: bpy.types.Scene) -> str:
 
 
 def _strips(
-    covered: Mask, camera: bpy.types.Camera, distance: float
+    covered: Mask, area: Box, size: int, camera: bpy.types.Camera, distance: float
 ) -> tuple[NDArray, NDArray]:
     """(4n, 3) metres in the camera's frame, (n, 4): a quad for each run of covered cells.
 
-    Rows that are alike share theirs.
+    covered: the cells of an area of a picture `size` pixels wide. Rows that are alike share theirs.
     """
-    size = covered.shape[0]
     starts = np.flatnonzero(np.r_[True, (covered[1:] != covered[:-1]).any(axis=1)])
-    ends = np.r_[starts[1:], size]
+    ends = np.r_[starts[1:], len(covered)]
     edges = np.diff(np.pad(covered[starts].astype(np.int8), ((0, 0), (1, 1))), axis=1)
     row, left = np.nonzero(edges == 1)
     right = np.nonzero(edges == -1)[1]
@@ -169,8 +179,8 @@ def _strips(
     v = np.stack([ends[row], ends[row], starts[row], starts[row]], axis=1)
     width = distance * SENSOR_MM / camera.lens
     corners = np.empty((len(row), 4, 3))
-    corners[..., 0] = (u / size - 0.5 + camera.shift_x) * width
-    corners[..., 1] = (0.5 - v / size + camera.shift_y) * width
+    corners[..., 0] = ((area.left + u / _CELLS) / size - 0.5 + camera.shift_x) * width
+    corners[..., 1] = (0.5 - (area.top + v / _CELLS) / size + camera.shift_y) * width
     corners[..., 2] = -distance
     return corners.reshape(-1, 3), np.arange(4 * len(row)).reshape(-1, 4)
 
