@@ -49,8 +49,6 @@ def test_two_far_corners_are_two_boxes_if_a_call_is_cheap():
         ("speckles", {}), ("ring", {}), ("corner", {}),
         # An open lens, whose rays spread before what is in focus; and an aligned crop.
         ("speckles", {"f_number": 1.4}), ("ring", {"f_number": 1.4, "align": "ffhq"}),
-        # So far away that rounding is large beside the holes of a screen at the camera.
-        ("speckles", {"focal_mm": 600.0, "distance_mm": 20000.0}),
     ],
 )  # fmt: skip
 def test_pixels_traced_alone_are_those_of_the_whole_picture(kind, changes, worn_spec, catalog):
@@ -76,6 +74,23 @@ def test_pixels_traced_alone_are_those_of_the_whole_picture(kind, changes, worn_
         assert not part[name][~wanted].any(), name
     again = trace.trace(portrait.scene, np.ones((64, 64), bool))
     assert np.array_equal(again["Combined"], whole["Combined"])
+
+
+def test_a_far_camera_sees_through_holes_as_well(worn_spec, catalog):
+    """At 20 m rays begin by as much off as a cell is wide on a screen at the camera."""
+    spec = worn_spec("round")
+    camera = spec.camera.model_copy(update={"focal_mm": 600.0, "distance_mm": 20000.0})
+    render = spec.render.model_copy(update={"size": 512})
+    spec = spec.model_copy(update={"camera": camera, "render": render})
+    portrait = scene.build_portrait(
+        spec, catalog.head(spec.head), catalog.around(spec), Machine(2, "CPU")
+    )
+    block = np.zeros((512, 512), bool)
+    block[240:280, 240:280] = True
+    wanted = block & (np.random.default_rng(4).random(block.shape) < 0.1)
+    whole, part = (trace.trace(portrait.scene, pixels)["Combined"] for pixels in (block, wanted))
+    assert len(np.unique(whole[wanted])) > 50
+    assert np.array_equal(part[wanted], whole[wanted])
 
 
 @pytest.mark.parametrize(("f_number", "near_px", "least"), [(None, 1, 1.0), (2.0, 3, 0.95)])
