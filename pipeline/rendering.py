@@ -63,10 +63,9 @@ class Rendering:
     """The layers of a sample as traced, linear (h, w, 3) by name; see `pipeline.spec.LAYERS`.
 
     guides: 'face' for what is seen without the eyewear, 'all' for what is seen with it; none if
-    pictures are not denoised.
-    silhouette: (h, w), where a camera ray can meet the eyewear. border: where `all` was traced;
-    elsewhere it is `face`. for_labels: the layers, where shadow lies of the samples that
-    labels need.
+    pictures are not denoised. silhouette: (h, w), where a camera ray can meet the eyewear. border:
+    where `all` was traced; elsewhere it is `face`. for_labels: the layers, where shadow lies of the
+    samples that labels need.
     extras: optional layers by name. transmittance: (h, w, 3) in 0..1 of the lenses, if asked for.
     """
 

@@ -6,13 +6,13 @@ path ties to the eyewear come out bit-identical in all layers, and need not be t
 
 - `glass` is `face` and `shadow` is `all` but for the eyewear's silhouette, the pixels in which a
   camera ray can meet it. Outside, the layers are equal to the last bit.
-- `all` is `face` but for the silhouette and the eyewear's influence: skin that it shades, or throws
-  light on. Every path of a face has some chance to meet the eyewear, so this border bounds what is
-  left out. Where it runs is seen in a small picture of both layers, `PROBE_PX` wide: `all` is
-  traced where the two differ, averaged over 3 x 3 small pixels, by more than `OMITTED_BYTES` of
-  8-bit sRGB, in more small pixels together than one lone path can lift. Noise of the small picture
-  widens the border as often as it narrows it, and what is left out averages over a block of pixels
-  to below one byte (`make verify-layers` measures it).
+- `all` is `face` but for the silhouette, what touches it, and the eyewear's influence: skin that it
+  shades, or throws light on. Every path of a face has some chance to meet the eyewear, so this
+  border bounds what is left out. Where it runs is seen in a small picture of both layers,
+  `PROBE_PX` wide: `all` is traced where the two differ, averaged over 3 x 3 small pixels, by more
+  than `OMITTED_BYTES` of 8-bit sRGB, in more small pixels together than one lone path can lift.
+  Noise of the small picture widens the border as often as it narrows it, and what is left out
+  averages over a block of pixels to below one byte (`make verify-layers` measures it).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 from pipeline.blender import labels
 from pipeline.blender.scene import BuiltScene, Portrait
 from pipeline.blender.trace import RAYS, show_to, trace
-from pipeline.pixels import Float32, Mask, srgb_from_linear
+from pipeline.pixels import Float32, Mask, dilated, srgb_from_linear
 from pipeline.rendering import Guides, Rendering
 from pipeline.shadows import may_be_shadow
 
@@ -81,7 +81,8 @@ def render_face(portrait: Portrait) -> FaceLayer:
 def render(built: BuiltScene, face: FaceLayer) -> Rendering:
     """All layers as traced, and the coverage of the eyewear."""
     coverage, silhouette = labels.render_coverage(built)
-    border = silhouette | influence(built, face)
+    # Shadows of what lies close are as narrow as a pixel: a small picture does not show them.
+    border = dilated(silhouette, 1) | influence(built, face)
     colors = {"face": face.color}
     guides = {} if face.guides is None else {"face": face.guides}
     for layer, base in _BASE.items():
