@@ -110,3 +110,23 @@ def test_the_screen_stops_rays_of_what_is_not_wanted(f_number, near_px, least, w
     beyond[[0, -1]] = beyond[:, [0, -1]] = False
     assert (seen[beyond] == 0).all(axis=-1).mean() >= least
     assert (seen[wanted] > 0).all()
+
+
+def test_screens_have_the_same_bounds_whatever_they_cover(worn_spec, catalog):
+    """Else parts of the eyewear that touch are met in another order; see `trace._strips`."""
+    spec = worn_spec("round")
+    portrait = scene.build_portrait(
+        spec, catalog.head(spec.head), catalog.around(spec), Machine(2, "CPU")
+    )
+    screen, twin = (obj for obj in portrait.scene.objects if "_screen" in obj.name)
+    wanted = np.zeros((64, 64), bool)
+    wanted[30:34, 40:44] = True
+    bounds = []
+    for boxes in ([], [Box(0, 0, 64, 64)], [Box(38, 28, 50, 40)]):
+        trace._raise_screen(portrait.scene, wanted, boxes)
+        points = np.array([vertex.co for vertex in screen.data.vertices])
+        bounds.append((points.min(axis=0), points.max(axis=0)))
+    np.testing.assert_array_equal(bounds[1], bounds[0])
+    np.testing.assert_array_equal(bounds[2], bounds[0])
+    assert twin.data == screen.data
+    assert screen.matrix_world == twin.matrix_world == portrait.scene.camera.matrix_world

@@ -105,6 +105,7 @@ def add_screen(scene: bpy.types.Scene, ahead_mm: float, blur: float) -> None:
     screen.data.materials.append(shading.emission(name, (0.0, 0.0, 0.0)))
     screen.hide_viewport = True
     screen["ahead_m"], screen["blur"] = ahead_mm * METRES_PER_MM, blur
+    screen.matrix_world = scene.camera.matrix_world
     anything = np.ones((_CELLS, _CELLS), bool), Box(0, 0, 1, 1), 1
     fill_mesh(screen.data, *_strips(*anything, scene.camera.data, screen["ahead_m"]))
     show_to(screen, ())
@@ -149,7 +150,6 @@ def _raise_screen(scene: bpy.types.Scene, wanted: Mask, boxes: list[Box]) -> Non
     covered = _cells(inside[part]) & ~dilated(_cells(wanted[part]), reach)
     if covered.any():
         show_to(screen, ("camera",))
-        screen.matrix_world = scene.camera.matrix_world
         strips = _strips(covered, area, len(wanted), scene.camera.data, screen["ahead_m"])
         fill_mesh(screen.data, *strips)
 
@@ -166,23 +166,28 @@ def _screen_name(scene: bpy.types.Scene) -> str:
 def _strips(
     covered: Mask, area: Box, size: int, camera: bpy.types.Camera, distance: float
 ) -> tuple[NDArray, NDArray]:
-    """(4n, 3) metres in the camera's frame, (n, 4): a quad for each run of covered cells.
+    """(4n, 3) metres in the camera's frame, (n, 4): quads, one for each run of covered cells.
 
     covered: the cells of an area of a picture `size` pixels wide. Rows that are alike share theirs.
+    Two quads without extent, in corners of the picture, give every screen the same bounds. On
+    bounds hangs in which order Cycles meets objects, and on that the last bits of pixels in which
+    parts of the eyewear touch.
     """
     starts = np.flatnonzero(np.r_[True, (covered[1:] != covered[:-1]).any(axis=1)])
     ends = np.r_[starts[1:], len(covered)]
     edges = np.diff(np.pad(covered[starts].astype(np.int8), ((0, 0), (1, 1))), axis=1)
     row, left = np.nonzero(edges == 1)
     right = np.nonzero(edges == -1)[1]
-    u = np.stack([left, right, right, left], axis=1)
-    v = np.stack([ends[row], ends[row], starts[row], starts[row]], axis=1)
+    top, bottom = starts[row], ends[row]
+    u = (area.left + np.stack([left, right, right, left], axis=1) / _CELLS) / size
+    v = (area.top + np.stack([bottom, bottom, top, top], axis=1) / _CELLS) / size
+    u, v = (np.concatenate([share, [[0.0] * 4, [1.0] * 4]]) for share in (u, v))
     width = distance * SENSOR_MM / camera.lens
-    corners = np.empty((len(row), 4, 3))
-    corners[..., 0] = ((area.left + u / _CELLS) / size - 0.5 + camera.shift_x) * width
-    corners[..., 1] = (0.5 - (area.top + v / _CELLS) / size + camera.shift_y) * width
+    corners = np.empty((*u.shape, 3))
+    corners[..., 0] = (u - 0.5 + camera.shift_x) * width
+    corners[..., 1] = (0.5 - v + camera.shift_y) * width
     corners[..., 2] = -distance
-    return corners.reshape(-1, 3), np.arange(4 * len(row)).reshape(-1, 4)
+    return corners.reshape(-1, 3), np.arange(corners.size // 3).reshape(-1, 4)
 
 
 def _render_passes(scene: bpy.types.Scene) -> dict[str, Float32]:
