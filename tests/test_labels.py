@@ -23,6 +23,7 @@ from pipeline.rays import Solid
 
 TWO = Machine(threads=2, device="CPU")
 SIZE = 96
+CLEAR = LENSES["clear"]
 
 
 def posed(spec, size=SIZE, spp=16, **camera):
@@ -268,15 +269,14 @@ def before_plates(spec, catalog, parts):
     return parsed, scene.wear(portrait, parts)
 
 
+def square(x, z, material):
+    corners = np.array([[x - 9.0, -9, z], [x + 9, -9, z], [x + 9, 9, z], [x - 9, 9, z]])
+    return Surface(corners, np.array([[0, 1, 2, 3]]), material=material)
+
+
 def test_depth_normals_and_classes_of_plates(plain, catalog):
     """500 and 460 mm away, facing the camera; a clear lens and a bar of a frame before them."""
-    def square(x, z, material):
-        corners = np.array([[x - 9.0, -9, z], [x + 9, -9, z], [x + 9, 9, z], [x - 9, 9, z]])
-        return Surface(corners, np.array([[0, 1, 2, 3]]), material=material)
-
-    parts = {
-        "rims": square(-30.0, 60.0, Material()), "lens_left": square(30.0, 60.0, LENSES["clear"]),
-    }  # fmt: skip
+    parts = {"rims": square(-30.0, 60.0, Material()), "lens_left": square(30.0, 60.0, CLEAR)}
     parsed, built = before_plates(plain, catalog, parts)
     found = truth.depth_and_normal(built)
     # 72 mm on 36: 128 px focal length; 40 mm ahead, 60 mm are 128 * 60 / 460 = 16.7 px.
@@ -295,6 +295,22 @@ def test_depth_normals_and_classes_of_plates(plain, catalog):
     assert worn[32, 23] == worn[32, 41] == NUMBER["eye_g"]
     outside = blender_labels.outline(built)
     assert np.array_equal(worn[~outside], parsed[~outside])
+
+
+@pytest.mark.parametrize("name", ["l_eye", "r_eye", "l_brow", "r_brow"])
+def test_what_shows_through_a_clear_lens_is_what_it_is(name, plain, catalog, monkeypatch):
+    """Light through both faces of a lens is indirect, and Cycles clamps it."""
+    monkeypatch.setattr(truth, "classes_of", lambda *_: NUMBER[name])
+    front, back = square(30.0, 60.0, CLEAR), square(30.0, 58.0, CLEAR)
+    lens = replace(
+        front,
+        vertices=np.concatenate([front.vertices, back.vertices]),
+        faces=np.array([[0, 1, 2, 3], [7, 6, 5, 4]]),
+    )
+    parsed, built = before_plates(plain, catalog, {"lens_left": lens})
+    coverage, _ = blender_labels.render_coverage(built)
+    assert coverage.lens_left[32, 41] == 1
+    assert truth.parsing_all(built, parsed, coverage)[32, 41] == NUMBER[name]
 
 
 def test_eyes_behind_clear_lenses_stay_eyes_and_labels_change_no_pixel(plain, catalog):
