@@ -24,7 +24,7 @@ from pipeline.run import Engine, Work, generate
 from pipeline.schedule import run_jobs
 from pipeline.shards import WHOLE, Shard, merge
 from pipeline.spec import SCHEMA_VERSION, sample_id
-from pipeline.summary import Progress, finish_dataset, verification
+from pipeline.summary import Progress, compared, finish_dataset
 from pipeline.supervise import count_gpus
 
 #: Workers of one thread make as many samples as one of many (`make bench`), but each needs 1 GB.
@@ -33,8 +33,6 @@ MOST_WORKERS = 8
 SOME_FAILED = 3
 #: Exit status of a run whose layers, traced in full, are not what was stored.
 NOT_EQUAL = 4
-#: What may be left out of a block of pixels, of 255.
-OMITTED_BYTES = 1.0
 
 
 @dataclass(frozen=True)
@@ -145,9 +143,9 @@ def generate_dataset(request: Request) -> int:
     click.echo(f"contact sheet: {request.out / 'contact.png'}")
     if totals.failed:
         click.echo(f"{totals.failed} failed, see {request.out / store.FAILED}", err=True)
-    if progress.worst is not None:
-        click.echo(f"worst of {progress.verified} samples: {verification(progress.worst)}")
-        if progress.worst["unequal_px"] or progress.worst["omitted"] > OMITTED_BYTES:
+    if request.verify:
+        click.echo(compared(progress, totals.done))
+        if progress.worst is not None and progress.worst["broken"]:
             return NOT_EQUAL
     return SOME_FAILED if totals.failed else 0
 

@@ -68,6 +68,14 @@ def verification(figures: dict[str, float]) -> str:
     )
 
 
+def compared(progress: Progress, done: int) -> str:
+    """The worst of what was compared with full traces, and how many of `done` were not."""
+    found = f"worst of {progress.verified} samples: "
+    found += verification(progress.worst) if progress.worst else "none was compared"
+    earlier = done - progress.verified
+    return found + (f"; {earlier} of an earlier run were not compared" if earlier else "")
+
+
 def shares(root: Path) -> str:
     """Planned against delivered shares of what a rejected attempt may change, and of shadows.
 

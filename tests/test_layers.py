@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import bpy
 import cv2
 import numpy as np
 import pytest
 from props import add_card, add_prop, weighted_centre
 
-from pipeline.blender import labels, layers, scene, shading, trace
+from pipeline.blender import labels, layers, scene, shading, trace, verify
 from pipeline.blender.device import Machine
 from pipeline.blender.labels import render_coverage
 from pipeline.camera import face_centre, view_of
@@ -104,6 +106,36 @@ def test_layers_taken_over_are_those_traced_in_full(spec, catalog):
     assert np.array_equal(traced["shadow"][~seen], traced["all"][~seen])
     assert not (border & ~seen).all()
     assert border.mean() < 0.6
+
+
+def test_verification_finds_a_wrong_pixel_and_what_is_left_out(worn_spec, catalog, monkeypatch):
+    built, rendering = render(with_render(worn_spec("square"), spp=8), catalog)
+    figures = verify.verify_layers(built, rendering)
+    assert (figures["broken"], figures["unequal_px"], figures["unequal_by"]) == (0, 0, 0)
+    assert figures["border"] == rendering.border.mean()
+    gain = built.portrait.spec.light.gain
+
+    def with_white(names, where):
+        changed = {name: rendering.layers[name].copy() for name in names}
+        for picture in changed.values():
+            picture[where] = 1.0 / gain
+        return replace(rendering, layers={**rendering.layers, **changed})
+
+    dark = built.portrait.spec.light.gain * rendering.layers["all"].max(axis=2) < 0.5
+    v, u = np.argwhere(rendering.silhouette & dark)[0]
+    wrong = verify.verify_layers(built, with_white(["all"], np.s_[v, u]))
+    assert (wrong["broken"], wrong["unequal_px"]) == (1, 1)
+    assert wrong["unequal_by"] > 50
+    # An eighth of the picture, where nothing was traced and no rule but the bound holds.
+    block = np.s_[52:60, 2:10]
+    assert not rendering.border[block].any()
+    before = srgb_from_linear(rendering.layers["face"][block] * gain) * 255
+    left_out = with_white(["all", "shadow"], block)
+    found = verify.verify_layers(built, left_out)
+    assert found["unequal_px"] == found["broken"] == 0
+    assert found["omitted"] == pytest.approx((255 - before.mean(axis=(0, 1))).max(), abs=1)
+    monkeypatch.setattr(verify, "_JUDGED_SPP", 8)
+    assert verify.verify_layers(built, left_out)["broken"] == 1
 
 
 @pytest.mark.parametrize(("spp", "runs", "of"), [(4, 1, 32), (18, 2, 162)])

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 from fakerun import RULES, settings_for, work_for
+from fakeworker import record_of
 
-from pipeline import disk, journal, runlog
+from pipeline import disk, generation, journal, runlog
 from pipeline.errors import DatasetError, EyeglassError
+from pipeline.jobs import AssetFolders, Outcome
 from pipeline.run import Totals, generate
 from pipeline.shards import Shard, merge
 
@@ -310,6 +312,38 @@ def test_another_run_in_the_folder_is_refused_with_what_differs(tmp_path):
     other = replace(work, description=work.description | {"seed": 5, "recipe": {"nose": 1}})
     with pytest.raises(DatasetError, match=r"seed was 0, now 5 \(and recipe\.nose\)"):
         generate(settings_for(root), other, 1, lambda *_: None)
+
+
+FIGURES = {
+    "broken": 0.0, "unequal_px": 0, "unequal_by": 0.0, "omitted": 0.2, "omitted_abs": 0.3,
+    "border": 0.05,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("figures", "status", "said"),
+    [
+        ([FIGURES, FIGURES], 0, "worst of 2 samples: 0 px unequal"),
+        ([FIGURES, {**FIGURES, "broken": 1.0, "unequal_px": 7}], 4, "worst of 2 samples: 7 px"),
+        ([FIGURES], 0, "; 1 of an earlier run were not compared"),
+        ([], 0, "worst of 0 samples: none was compared; 2 of an earlier run were not compared"),
+    ],
+)
+def test_verified_layers_decide_how_a_run_ends(
+    figures, status, said, tmp_path, monkeypatch, capsys
+):
+    def compared(settings, work, workers, report, engine):
+        for index, found in enumerate(figures):
+            report(Outcome({"index": index}, record_of(index), verified=found), Totals(2, 0))
+        return Totals(2, 0)
+
+    monkeypatch.setattr(generation, "generate", compared)
+    monkeypatch.setattr(generation, "finish_dataset", lambda out: "")
+    request = generation.Request(
+        tmp_path / "set", 2, "smoke", 0, {}, None, AssetFolders(), 1, 1, "cpu", verify=True
+    )
+    assert generation.generate_dataset(request) == status
+    assert said in capsys.readouterr().out
 
 
 def test_a_run_may_grow(tmp_path, undisturbed):
