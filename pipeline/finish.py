@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise import Denoiser, denoised_layers
-from pipeline.pixels import Float32, Mask, UInt8, srgb_from_linear, to_uint8, to_uint16
+from pipeline.pixels import Float32, Mask, UInt8, differing, srgb_from_linear, to_uint8, to_uint16
 from pipeline.rendering import Coverage, Rendering
 from pipeline.shadows import shadow_labels
 from pipeline.spec import LAYERS, SampleSpec
@@ -29,11 +29,10 @@ def finish(spec: SampleSpec, rendering: Rendering, denoiser: Denoiser) -> dict[s
         color = extra.color
         if spec.render.denoise:
             assert extra.guides is not None
-            # As `all` was, so that where the colours are equal they stay so.
-            seen = rendering.silhouette | extra.where
-            guides = denoiser.with_clean_albedo(extra.guides, seen)
-            color = denoiser.replace(shown["shadow"], color, guides, seen)
-            color = np.where(extra.where[..., None], color, shown["all"])
+            # Where the colours are equal they stay so.
+            changed = extra.where & differing(color, traced["all"])
+            guides = denoiser.with_clean_albedo(extra.guides, rendering.silhouette)
+            color = denoiser.replace(shown["all"], color, guides, changed)
         images[name] = to_uint8(srgb_from_linear(color * gain))
     if rendering.transmittance is not None:
         images["lens_transmittance"] = to_uint16(rendering.transmittance)

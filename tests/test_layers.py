@@ -21,6 +21,7 @@ from pipeline.finish import coverage_masks, finish
 from pipeline.fit import fit, posed_parts
 from pipeline.pixels import differing, dilated, srgb_from_linear
 from pipeline.plan import draw
+from pipeline.rendering import Extra
 from pipeline.shadows import may_be_shadow
 from pipeline.spec import LAYERS, GlassesSpec
 
@@ -276,6 +277,19 @@ def test_denoising_adds_no_difference_between_layers(f_number, worn_spec, catalo
     for layer in LAYERS:
         assert np.array_equal(clean[layer][free], clean["face"][free]), layer
         assert (clean[layer] != rendering.layers[layer]).any()
+
+
+def test_denoised_optional_layers_are_all_where_they_are_as_traced(worn_spec, catalog):
+    spec = with_render(worn_spec("square"), denoise=True)
+    _, rendering = render(spec, catalog)
+    changed = np.zeros_like(rendering.border)
+    changed[28:34, 20:30] = True
+    color = np.where(changed[..., None], 0.5, rendering.layers["all"]).astype(np.float32)
+    extra = Extra(color, rendering.guides["all"], np.ones_like(changed))
+    images = finish(spec, replace(rendering, extras={"sunglasses": extra}), Denoiser(2))
+    same = ~dilated(changed, 2)
+    assert np.array_equal(images["sunglasses"][same], images["all"][same])
+    assert (images["sunglasses"][changed] != images["all"][changed]).any()
 
 
 def test_depth_of_field_spreads_masks_and_keeps_layers_locked(worn_spec, catalog):

@@ -1,4 +1,7 @@
-"""Optional layers about lenses, each traced only where it can differ from `all`."""
+"""Optional layers about lenses, each traced only where it differs from `all`.
+
+`no_reflection` is traced where the eyewear is seen: light that lenses throw on skin stays.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from pipeline.blender.layers import FaceLayer, color_of, guides_of, influence, t
 from pipeline.blender.scene import BuiltScene
 from pipeline.blender.trace import trace
 from pipeline.catalog.finishes import LENSES
-from pipeline.pixels import Float32, Mask, dilated
+from pipeline.pixels import Float32, Mask
 from pipeline.rendering import Extra, Rendering
 from pipeline.spec import SampleSpec
 
@@ -39,8 +42,7 @@ def render_extras(
 
 def _no_reflection(built: BuiltScene, rendering: Rendering) -> Extra:
     """`all` with lenses that add nothing: no reflections, and no light that smudges scatter."""
-    coverage = rendering.coverage
-    seen = dilated(coverage.lens_left + coverage.lens_right > 0, 1) & rendering.silhouette
+    seen = rendering.silhouette
     shown = [_material(built, name) for name, lens in built.lenses.items() if lens.is_glass()]
     for material in shown:
         shading.show_reflections(material, False)
