@@ -87,10 +87,7 @@ def measure(plan: Plan) -> Iterator[Measured]:
         for number in range(plan.samples):
             with _stopwatch() as calls:
                 start = time.perf_counter()
-                record = worker.run({"index": number}).get("record")
-                if record is None:
-                    continue
-                index.append(number, record)
+                index.append(number, _made(worker, number))
                 sample = time.perf_counter() - start
             built = worker.built
             assert built is not None
@@ -106,7 +103,7 @@ def measure_errors(plan: Plan) -> Iterator[Error]:
         worker = _worker(plan, folder)
         denoiser = Denoiser(plan.threads)
         for index in range(plan.samples):
-            worker.run({"index": index})
+            _made(worker, index)
             built = worker.built
             assert built is not None
             gain = np.float32(built.portrait.spec.light.gain)
@@ -128,6 +125,14 @@ def measure_errors(plan: Plan) -> Iterator[Error]:
                     for image in (noisy, clean)
                 ]
                 yield Error(spp, errors[0], errors[1])
+
+
+def _made(worker: Worker, index: int) -> dict[str, Any]:
+    """Makes a sample; its record. Raises RuntimeError if no pair can be worn: rows would shift."""
+    answer = worker.run({"index": index})
+    if "record" not in answer:
+        raise RuntimeError(f"sample {index} of the scene cannot be worn")
+    return answer["record"]
 
 
 def _worker(plan: Plan, folder: str) -> Worker:
