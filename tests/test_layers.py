@@ -122,7 +122,7 @@ def test_verification_finds_a_wrong_pixel_and_what_is_left_out(worn_spec, catalo
             picture[where] = 1.0 / gain
         return replace(rendering, layers={**rendering.layers, **changed})
 
-    dark = built.portrait.spec.light.gain * rendering.layers["all"].max(axis=2) < 0.5
+    dark = gain * rendering.layers["all"].max(axis=2) < 0.5
     v, u = np.argwhere(rendering.silhouette & dark)[0]
     wrong = verify.verify_layers(built, with_white(["all"], np.s_[v, u]))
     assert (wrong["broken"], wrong["unequal_px"]) == (1, 1)

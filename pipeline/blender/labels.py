@@ -147,13 +147,14 @@ def flat(
 
     There is no world to be seen, nor eyewear that has no colour; nor what is `hidden`. No object
     leaves the scene, so that Cycles need not build it again. Coverage is of `spp` samples however
-    few the picture has.
+    few the picture has. Colours are counts: what shows through a lens, which is indirect light to
+    Cycles, is not clamped.
     """
     cycles = portrait.scene.cycles
     eyewear = [obj for obj, _ in portrait.eyewear.values()]
-    before = cycles.samples
+    before = cycles.samples, cycles.sample_clamp_indirect
     worn = {obj: obj.data.materials[0] for obj in colors}
-    cycles.samples = spp
+    cycles.samples, cycles.sample_clamp_indirect = spp, 0.0
     _show_world(portrait.scene, False)
     for obj in portrait.head.values():
         obj.pass_index = 0 if obj in colors else shading.DARK
@@ -167,7 +168,7 @@ def flat(
     try:
         yield
     finally:
-        cycles.samples = before
+        cycles.samples, cycles.sample_clamp_indirect = before
         _show_world(portrait.scene, True)
         for obj in portrait.head.values():
             obj.pass_index = 0

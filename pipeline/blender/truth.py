@@ -40,9 +40,6 @@ _SPP = 16
 _BASE = _SPP + 1
 #: Classes counted in one rendering: three in each of three channels.
 _AT_ONCE = 9
-#: What a sample adds to the lowest digit. Less than Cycles lets through of light that comes by way
-#: of a lens, also for the highest digit; a power of two loses nothing.
-_ONE = 2.0**-9
 _STEPS_A_MM, _MOST = 10.0, 65535
 _ATTRIBUTE = "class_{}"
 _STRANDS = "hair_"
@@ -131,11 +128,11 @@ def _paint(portrait: Portrait, head: Head) -> None:
 
 
 def _codes(number: int) -> FloatArray:
-    """(2, 3) colour of a class in each rendering: one in its own digit; none for background."""
+    """(2, 3) colour of a class in each rendering: 1 in its own digit; none for background."""
     codes = np.zeros((2, 3))
     if number:
         half, place = divmod(number - 1, _AT_ONCE)
-        codes[half, place // 3] = _ONE * _BASE ** (place % 3)
+        codes[half, place // 3] = _BASE ** (place % 3)
     return codes
 
 
@@ -153,7 +150,7 @@ def _counts(
         colors |= {obj: opaque if ior is None else kinds[ior] for obj, ior in worn.items()}
         with flat(portrait, colors, spp=_SPP):
             seen = trace(portrait.scene, where)["Combined"][..., :3]
-        left = np.rint(seen.astype(np.float64) * (_SPP / _ONE))
+        left = np.rint(seen.astype(np.float64) * _SPP)
         for place in range(_AT_ONCE):
             digit = left[..., place // 3] // _BASE ** (place % 3) % _BASE
             counts[1 + half * _AT_ONCE + place] = digit
