@@ -73,7 +73,7 @@ def compared(progress: Progress, done: int) -> str:
     found = f"worst of {progress.verified} samples: "
     found += verification(progress.worst) if progress.worst else "none was compared"
     earlier = done - progress.verified
-    return found + (f"; {earlier} of an earlier run were not compared" if earlier else "")
+    return found + (f"; not compared: {earlier} of an earlier run" if earlier else "")
 
 
 def shares(root: Path) -> str:

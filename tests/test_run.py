@@ -325,8 +325,8 @@ FIGURES = {
     [
         ([FIGURES, FIGURES], 0, "worst of 2 samples: 0 px unequal"),
         ([FIGURES, {**FIGURES, "broken": 1.0, "unequal_px": 7}], 4, "worst of 2 samples: 7 px"),
-        ([FIGURES], 0, "; 1 of an earlier run were not compared"),
-        ([], 0, "worst of 0 samples: none was compared; 2 of an earlier run were not compared"),
+        ([FIGURES], 0, "; not compared: 1 of an earlier run"),
+        ([], 0, "worst of 0 samples: none was compared; not compared: 2 of an earlier run"),
     ],
 )
 def test_verified_layers_decide_how_a_run_ends(

@@ -16,6 +16,11 @@ MASKS = st.integers(0, 2**30).map(
 )
 
 
+def portrait_of(spec, catalog):
+    around = catalog.around(spec)
+    return scene.build_portrait(spec, catalog.head(spec.head), around, Machine(2, "CPU"))
+
+
 def area(boxes: list[Box]) -> int:
     return sum((b.right - b.left) * (b.bottom - b.top) for b in boxes)
 
@@ -57,9 +62,7 @@ def test_pixels_traced_alone_are_those_of_the_whole_picture(kind, changes, worn_
         update={"shift_x": 0.07, "shift_y": -0.04, "roll_deg": 9.0, "yaw_deg": 20.0, **changes}
     )
     spec = spec.model_copy(update={"camera": camera})
-    portrait = scene.build_portrait(
-        spec, catalog.head(spec.head), catalog.around(spec), Machine(2, "CPU")
-    )
+    portrait = portrait_of(spec, catalog)
     rows, columns = np.indices((64, 64))
     wanted = {
         "speckles": np.random.default_rng(3).random((64, 64)) < 0.05,
@@ -82,9 +85,7 @@ def test_a_far_camera_sees_through_holes_as_well(worn_spec, catalog):
     camera = spec.camera.model_copy(update={"focal_mm": 600.0, "distance_mm": 20000.0})
     render = spec.render.model_copy(update={"size": 512})
     spec = spec.model_copy(update={"camera": camera, "render": render})
-    portrait = scene.build_portrait(
-        spec, catalog.head(spec.head), catalog.around(spec), Machine(2, "CPU")
-    )
+    portrait = portrait_of(spec, catalog)
     block = np.zeros((512, 512), bool)
     block[240:280, 240:280] = True
     wanted = block & (np.random.default_rng(4).random(block.shape) < 0.1)
@@ -98,9 +99,7 @@ def test_the_screen_stops_rays_of_what_is_not_wanted(f_number, near_px, least, w
     spec = worn_spec("round")
     camera = spec.camera.model_copy(update={"f_number": f_number})
     spec = spec.model_copy(update={"camera": camera})
-    portrait = scene.build_portrait(
-        spec, catalog.head(spec.head), catalog.around(spec), Machine(2, "CPU")
-    )
+    portrait = portrait_of(spec, catalog)
     wanted = np.zeros((64, 64), bool)
     wanted[30:34, 30:34] = True
     trace._raise_screen(portrait.scene, wanted, [Box(0, 0, 64, 64)])
@@ -115,9 +114,7 @@ def test_the_screen_stops_rays_of_what_is_not_wanted(f_number, near_px, least, w
 def test_screens_have_the_same_bounds_whatever_they_cover(worn_spec, catalog):
     """Else parts of the eyewear that touch are met in another order; see `trace._strips`."""
     spec = worn_spec("round")
-    portrait = scene.build_portrait(
-        spec, catalog.head(spec.head), catalog.around(spec), Machine(2, "CPU")
-    )
+    portrait = portrait_of(spec, catalog)
     screen, twin = (obj for obj in portrait.scene.objects if "_screen" in obj.name)
     wanted = np.zeros((64, 64), bool)
     wanted[30:34, 40:44] = True
